@@ -1,0 +1,244 @@
+"""The ingestion actor's work, in two durable steps: fetch what a source offers, then take in what waits.
+
+A fetched file and the connector's new state are stored in one transaction; a file's rows, rejected rows and run record
+in another. So a kill at any moment loses nothing and takes nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from uuid_utils.compat import uuid7
+
+from actors.owner import Connections
+from actors.run import JobRun
+from db.models import IngestRun, Source, SourceFile
+from db.repositories import jobs, sources, targets
+from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
+from ingestion.errors import IngestionError
+from ingestion.ingest import Ingested, KnownCodes, ingest
+from ingestion.limits import Limits
+from ingestion.mapping import Mapping, load_mappings
+from ingestion.net_cancellations import net_cancellations
+
+log = structlog.get_logger(__name__)
+
+
+class UnknownSource(ValueError):
+    """No such source, file, mapping or connector."""
+
+
+class IngestionWork:
+    """Reads sources and files into the database through the pure ingestion room."""
+
+    name = "ingestion"
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._mappings: dict[str, Mapping] = load_mappings()
+        self._plugins: LoadReport = load_connectors()
+        settings = connections.settings
+        self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)
+        for name in settings.required_connectors:
+            if name not in self._plugins.connectors:
+                raise UnknownSource(f"required connector {name!r} is not available: {self._plugins.failures}")
+
+    async def perform(self, run: JobRun) -> None:
+        """Parameters: `source` (code), or `source_file_id` and `mapping` for one uploaded file."""
+        if "source_file_id" in run.parameters:
+            await self._take_upload(run)
+        else:
+            await self._read_source(run, str(run.parameters.get("source", "")))
+        async with run.sessions() as session:
+            totals = await sources.totals(session, run.job_id)
+        await run.finish(totals, _nothing_more)
+
+    async def _take_upload(self, run: JobRun) -> None:
+        file_id = uuid.UUID(run.parameters["source_file_id"])
+        async with run.sessions() as session:
+            file = await sources.read_file(session, file_id)
+            settled = await sources.settled_run(session, run.job_id, file_id)
+        if file is None:
+            raise UnknownSource(f"no stored file {file_id}")
+        if settled is not None:
+            return  # an earlier attempt of this job stored everything and died before it could say so
+        await self._take_in(run, file, self._mapping(str(run.parameters["mapping"])), 0.0, 1.0)
+
+    async def _read_source(self, run: JobRun, code: str) -> None:
+        async with run.sessions() as session:
+            source = await sources.find(session, code)
+        if source is None:
+            raise UnknownSource(f"source: no source with code {code!r}")
+        await self._fetch(run, source)
+        async with run.sessions() as session:
+            waiting = await sources.waiting_files(session, code)
+        ordered = sorted(waiting, key=lambda file: (rule_of(source.rules, file.name)[0], file.name))
+        for index, header in enumerate(ordered):
+            done, share = 0.1 + 0.85 * index / len(ordered), 0.85 / len(ordered)
+            async with run.sessions() as session:
+                file = await sources.read_file(session, header.id)
+            if file is None:
+                continue
+            try:
+                mapping = self._mapping(rule_of(source.rules, file.name)[1])
+                await self._take_in(run, file, mapping, done, share)
+            except (IngestionError, UnknownSource) as error:
+                # The fault of one file is on its record; the source's other files are taken all the same.
+                log.warning("file refused", file=file.name, reason=str(error))
+                if isinstance(error, UnknownSource):
+                    await self._record_failure(run, file, "", "", str(error))
+
+    async def _fetch(self, run: JobRun, source: Source) -> None:
+        loaded = self._plugins.connectors.get(source.connector)
+        if loaded is None:
+            raise UnknownSource(f"source {source.code}: connector {source.connector!r} is not installed")
+        connector = loaded.connector()
+        config = loaded.connector.config_model.model_validate(source.config)
+        batches = iter(connector.read(config, source.state or None))
+        count = 0
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            count += 1
+            run.report(0.1 * (1 - 0.9**count), "fetching", batch.file.name)
+            await self._keep(run, source, batch)
+
+    async def _keep(self, run: JobRun, source: Source, batch: Batch) -> None:
+        try:
+            content = await asyncio.to_thread(batch.file.read)
+        except SkippableError as error:
+            content, problem = b"", str(error)
+        else:
+            problem = None
+        digest = hashlib.sha256(content).hexdigest()
+        async with run.sessions.begin() as session:
+            # Fences this attempt: raises Superseded, and nothing of this transaction stays.
+            await jobs.report_progress(session, run.job_id, run.attempt, 0.05, "fetching", batch.file.name)
+            file_id = await sources.put_file(
+                session, source=source.code, name=batch.file.name, sha256=digest, content=content, mapping=None
+            )
+            stored = await sources.find(session, source.code, lock=True)
+            if stored is not None:
+                stored.state = dict(batch.state)
+            if problem is not None:
+                await sources.settle_file(session, file_id, "failed")
+                record = _run_row(run, source.code, batch.file.name, file_id, "", "", "failed", error=problem)
+                await sources.add_run(session, record)
+
+    async def _take_in(self, run: JobRun, file: SourceFile, mapping: Mapping, done: float, share: float) -> None:
+        started = datetime.now(UTC)
+        run.report(done, "reading", file.name)
+        async with run.sessions() as session:
+            earlier = await sources.earlier_run(session, file.sha256, mapping.name)
+            if earlier is not None and await sources.later_run_exists(session, earlier):
+                earlier = None
+            codes = await targets.known_codes(session) if earlier is None else {}
+        if earlier is not None:
+            await self._record_unchanged(run, file, mapping, earlier)
+            return
+        known = KnownCodes(
+            items=frozenset(codes["item"]),
+            suppliers=frozenset(codes["supplier"]),
+            work_centres=frozenset(codes["work_centre"]),
+        )
+
+        def tell(fraction: float, message: str) -> None:
+            run.report(done + share * 0.7 * fraction, "reading", f"{file.name}: {message}")
+
+        try:
+            taken = await asyncio.to_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
+        except IngestionError as error:
+            await self._record_failure(run, file, mapping.name, mapping.target, str(error))
+            raise
+        run.report(done + share * 0.8, "storing", f"{file.name}: {taken.taken} rows")
+        async with run.sessions.begin() as session:
+            await jobs.report_progress(session, run.job_id, run.attempt, done + share * 0.8, "storing", file.name)
+            await store_rows(session, taken, mapping.name)
+            record = _run_row(
+                run,
+                file.source,
+                file.name,
+                file.id,
+                mapping.name,
+                taken.target,
+                "done",
+                read=taken.read,
+                taken=taken.taken,
+                merged=taken.merged,
+                rejected=taken.rejected_count,
+                started_at=started,
+            )
+            await sources.add_run(session, record)
+            await sources.store_rejected(session, record.id, taken.rejected)
+            await sources.settle_file(session, file.id, "ingested")
+
+    async def _record_unchanged(self, run: JobRun, file: SourceFile, mapping: Mapping, earlier: IngestRun) -> None:
+        note = f"the same content was taken on {earlier.finished_at:%Y-%m-%d %H:%M} UTC as run {earlier.id}"
+        async with run.sessions.begin() as session:
+            await jobs.report_progress(session, run.job_id, run.attempt, 0.9, "unchanged", file.name)
+            record = _run_row(
+                run, file.source, file.name, file.id, mapping.name, mapping.target, "unchanged",
+                read=earlier.read, merged=earlier.read, error=note,
+            )  # fmt: skip
+            await sources.add_run(session, record)
+            await sources.settle_file(session, file.id, "ingested")
+
+    async def _record_failure(self, run: JobRun, file: SourceFile, mapping: str, target: str, error: str) -> None:
+        async with run.sessions.begin() as session:
+            await jobs.report_progress(session, run.job_id, run.attempt, 0.0, "refused", file.name)
+            record = _run_row(run, file.source, file.name, file.id, mapping, target, "failed", error=error)
+            await sources.add_run(session, record)
+            await sources.settle_file(session, file.id, "failed")
+
+    def _mapping(self, name: str) -> Mapping:
+        found = self._mappings.get(name)
+        if found is None:
+            raise UnknownSource(f"mapping: expected one of {', '.join(sorted(self._mappings))}, not {name!r}")
+        return found
+
+
+async def _nothing_more(session: AsyncSession) -> None:
+    """Every file was stored in its own transaction; ending the job adds no rows."""
+
+
+async def store_rows(session: AsyncSession, taken: Ingested, feed: str) -> None:
+    """Store one file's accepted rows; demand of invoice-line feeds is derived anew for the items they touch."""
+    if not taken.new_items.is_empty():
+        await targets.store(session, "items", taken.new_items, feed=feed)
+    await targets.store(session, taken.target, taken.rows, feed=feed)
+    if taken.target == "sales_lines" and not taken.rows.is_empty():
+        lines = await targets.read_sales_lines(session, taken.rows["item"], feed=feed)
+        demand = await asyncio.to_thread(net_cancellations, lines)
+        await targets.replace_demand(session, taken.rows["item"], demand, feed=feed)
+
+
+def rule_of(rules: Sequence[dict[str, Any]], file_name: str) -> tuple[int, str]:
+    """Position and mapping of the first rule whose pattern fits the file's name; after all of them when none does."""
+    for position, rule in enumerate(rules):
+        if fnmatch.fnmatch(file_name.lower(), str(rule["pattern"]).lower()):
+            return position, str(rule["mapping"])
+    return len(rules), ""
+
+
+def _run_row(
+    run: JobRun, source: str, file: str, file_id: uuid.UUID, mapping: str, target: str, state: str, **rest: Any
+) -> IngestRun:
+    rest.setdefault("started_at", datetime.now(UTC))
+    return IngestRun(
+        id=uuid7(),
+        job_id=run.job_id,
+        source_file_id=file_id,
+        source=source,
+        file=file,
+        mapping=mapping,
+        target=target,
+        state=state,
+        **rest,
+    )

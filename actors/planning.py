@@ -1,0 +1,67 @@
+"""The planning actor's work: load the plant, plan it, store the plan."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.owner import Connections
+from actors.run import JobRun
+from db.models import PlanningRun
+from db.repositories import forecasts, plans, plant
+from planning.plan import PlanInputs, PlanParameters, plan
+
+
+class PlanningWork:
+    """Nets the newest forecast and the plant's stock and orders into dated planned orders."""
+
+    name = "planning"
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def perform(self, run: JobRun) -> None:
+        """Parameters: `today` (ISO date, default this day in UTC), `horizon_weeks`."""
+        today = date.fromisoformat(run.parameters.get("today") or datetime.now(UTC).date().isoformat())
+        horizon_weeks = int(run.parameters.get("horizon_weeks") or self._connections.settings.planning_horizon_weeks)
+        run.report(0.02, "loading", "reading the plant's data")
+        inputs, forecast_run_id = await self._load()
+        result = await asyncio.to_thread(
+            plan,
+            inputs,
+            PlanParameters(today=today, horizon_weeks=horizon_weeks),
+            lambda fraction, message: run.report(0.1 + 0.7 * fraction, "planning", message),
+        )
+        run.report(0.85, "storing", f"{result.orders.height} planned orders")
+        planning_run = PlanningRun(
+            job_id=run.job_id,
+            forecast_run_id=forecast_run_id,
+            as_of=today,
+            horizon_days=horizon_weeks * 7,
+            summary=result.summary,
+            warnings=result.warnings.to_dicts(),
+        )
+
+        async def store(session: AsyncSession) -> None:
+            await plans.store(session, planning_run, result.orders, result.capacity)
+
+        await run.finish(result.summary, store)
+
+    async def _load(self) -> tuple[PlanInputs, Any]:
+        async with self._connections.sessions() as session:
+            # One snapshot: an ingestion that commits meanwhile is seen whole or not at all.
+            await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            frames = await plant.read_plant(session)
+            forecast_run = await forecasts.latest(session)
+            if forecast_run is None:
+                rows, series = pl.DataFrame(schema=plant.FORECAST_SCHEMA), pl.DataFrame(schema=plant.SERIES_SCHEMA)
+            else:
+                rows, series = await plant.read_forecast(session, forecast_run.id)
+            history = await plant.read_weekly_history(session)
+        inputs = PlanInputs(**frames, forecast=rows, forecast_series=series, weekly_history=history)
+        return inputs, forecast_run.id if forecast_run else None

@@ -1,0 +1,55 @@
+"""What to do after a failed attempt: a decision returned, never a loop hidden in the worker."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import asyncpg
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 300.0
+
+# The world was away for a moment: a database restart, a lost link, a worker that died.
+_PASSING = (
+    ConnectionError,
+    TimeoutError,
+    RedisError,
+    OperationalError,
+    InterfaceError,
+    asyncpg.PostgresConnectionError,
+)
+_PASSING_SQLSTATES = {"40001", "40P01", "57P01", "57P02", "57P03", "53300", "53400"}
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Run again after `delay_s`."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Trying again would meet the same fault, or has been tried often enough."""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether another attempt could succeed without anybody changing anything."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+            return True
+        return getattr(error.orig, "sqlstate", None) in _PASSING_SQLSTATES
+    if isinstance(error, _PASSING):
+        return True
+    return bool(getattr(error, "retriable", False))
+
+
+def decide(passing: bool, attempt: int, max_attempts: int) -> Retry | GiveUp:
+    """Exponential backoff with full jitter between half and the whole of the delay; `attempt` counts from 1."""
+    if not passing or attempt >= max_attempts:
+        return GiveUp()
+    longest = min(FIRST_DELAY_S * 2.0 ** (attempt - 1), LONGEST_DELAY_S)
+    return Retry(random.uniform(longest / 2, longest))  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,118 @@
+"""One attempt of one job, as its owning actor sees it: progress out, cancellation in, results and end in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors import jobs
+from actors.events import Event, EventStream, job_event, progress_event
+from db.engine import SessionFactory
+from db.models.job import Job
+from db.repositories import jobs as repository
+
+EVENT_INTERVAL_S = 0.25
+ROW_INTERVAL_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Cancelled(Exception):
+    """Someone asked for this job to stop, and it did before storing anything."""
+
+
+class JobRun:
+    """Handed to the owner of a job for one attempt. Progress may be reported from worker threads."""
+
+    def __init__(self, job: Job, sessions: SessionFactory, events: EventStream) -> None:
+        self.job_id: uuid.UUID = job.id
+        self.attempt = job.attempts
+        self.kind = job.kind
+        self.parent_id = job.parent_id
+        self.parameters: dict[str, Any] = job.parameters
+        self.sessions = sessions
+        self._events = events
+        self._latest: tuple[float, str, str] = (0.0, "", "")
+        self._stop: Exception | None = None
+        self._started = time.monotonic()
+
+    def report(self, fraction: float, step: str, message: str = "") -> None:
+        """Say how far the work is (0..1). Cheap: only the newest report is sent, at most four times a second.
+
+        Raises:
+            Cancelled: the job was cancelled.
+            Superseded: another attempt has taken over.
+        """
+        if self._stop is not None:
+            raise self._stop
+        self._latest = (min(max(fraction, 0.0), 1.0), step, message)
+
+    @asynccontextmanager
+    async def reporting(self) -> AsyncIterator[None]:
+        """Send the newest report on while the body runs; its failures surface at the body's next `report`."""
+        task = asyncio.create_task(self._send_reports())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _send_reports(self) -> None:
+        sent, stored_at = self._latest, 0.0
+        while True:
+            await asyncio.sleep(EVENT_INTERVAL_S)
+            now = time.monotonic()
+            if self._latest != sent:
+                sent = self._latest
+                await self._events.publish(self._progress_event())
+            if now - stored_at >= ROW_INTERVAL_S:
+                stored_at = now
+                await self._store_progress()
+
+    def _progress_event(self) -> Event:
+        fraction, step, message = self._latest
+        elapsed = time.monotonic() - self._started
+        eta_s = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
+        return progress_event(
+            "job.progressed",
+            self.job_id,
+            self.parent_id,
+            self.kind,
+            state="running",
+            progress=fraction,
+            step=step,
+            message=message,
+            rate=fraction / elapsed if elapsed > 0 else None,
+            eta_s=eta_s,
+            error=None,
+        )
+
+    async def _store_progress(self) -> None:
+        try:
+            async with self.sessions.begin() as session:
+                if await repository.report_progress(session, self.job_id, self.attempt, *self._latest):
+                    self._stop = Cancelled()
+        except repository.Superseded as superseded:
+            self._stop = superseded
+        except Exception as error:  # noqa: BLE001 - progress is a courtesy; the work's own writes will meet the fault
+            log.warning("progress not stored", job=str(self.job_id), reason=str(error))
+
+    async def finish(self, result: dict[str, Any], store: Callable[[AsyncSession], Awaitable[None]]) -> None:
+        """Store the results, end the job and move its parent on, all in one transaction; then tell the world.
+
+        Raises:
+            Superseded: nothing was stored, a later attempt owns the job.
+        """
+        async with self.sessions.begin() as session:
+            await store(session)
+            job = await repository.finish(session, self.job_id, self.attempt, "done", result=result)
+            changed = [job, *await jobs.advance_parent(session, job)]
+        for each in changed:
+            await self._events.publish(job_event(each))

@@ -1,0 +1,34 @@
+"""A file handed in by a person: kept, and its ingestion enqueued, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors import jobs
+from db.models import Job
+from db.repositories import sources
+from ingestion.mapping import load_mappings
+
+
+class UnknownMapping(ValueError):
+    """No mapping of that name is shipped."""
+
+
+async def start_upload(session: AsyncSession, name: str, content: bytes, mapping: str, *, requested_by: str) -> Job:
+    """Store a file and the job that takes it in; once this commits, neither can be lost.
+
+    Raises:
+        UnknownMapping: naming those there are.
+    """
+    known = load_mappings()
+    if mapping not in known:
+        raise UnknownMapping(f"mapping: expected one of {', '.join(sorted(known))}, not {mapping!r}")
+    digest = hashlib.sha256(content).hexdigest()
+    file_id = await sources.put_file(
+        session, source=sources.UPLOAD, name=name, sha256=digest, content=content, mapping=mapping
+    )
+    parameters = {"source_file_id": str(file_id), "mapping": mapping, "file": name}
+    job, _ = await jobs.start(session, "ingest", parameters, requested_by=requested_by)
+    return job

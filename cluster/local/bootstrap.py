@@ -1,0 +1,62 @@
+"""What a fresh stack needs in its database: the schema, a first user, and the inbox source."""
+
+from __future__ import annotations
+
+import secrets
+
+from db import migrate
+from db.engine import create_engine, session_factory
+from db.models import Source
+from db.repositories import sources, users
+from serve.security import hash_password
+from settings import Settings
+
+# In the order files must be read: what others refer to comes first.
+INBOX_RULES = (
+    ("items*", "erp_items"),
+    ("suppliers*", "erp_suppliers"),
+    ("supplier_terms*", "erp_supplier_terms"),
+    ("bom*", "erp_bom_lines"),
+    ("work_centres*", "erp_work_centres"),
+    ("routings*", "erp_routings"),
+    ("stock*", "erp_stock"),
+    ("open_orders*", "erp_open_orders"),
+    ("firm_orders*", "erp_firm_orders"),
+    ("sales*", "erp_demand"),
+    ("demand*", "erp_demand"),
+)
+
+
+async def prepare_database(settings: Settings) -> str | None:
+    """Create the first administrator and the inbox source. Returns the generated password when it made the user."""
+    engine = create_engine(settings, "bootstrap", pool_size=1)
+    try:
+        async with session_factory(engine).begin() as session:
+            await sources.put(
+                session,
+                Source(
+                    code="inbox",
+                    name="Inbox folder",
+                    connector="folder",
+                    config={"path": str(settings.inbox_dir), "max_file_bytes": settings.upload_max_bytes},
+                    rules=[{"pattern": pattern, "mapping": mapping} for pattern, mapping in INBOX_RULES],
+                ),
+            )
+            if await users.count(session):
+                return None
+            password = secrets.token_urlsafe(12)
+            await users.add(
+                session,
+                email=settings.admin_email,
+                name="Administrator",
+                role="admin",
+                password_hash=await hash_password(password),
+            )
+            return password
+    finally:
+        await engine.dispose()
+
+
+def migrate_database(settings: Settings) -> None:
+    """Bring the schema up to date."""
+    migrate.upgrade(settings.require_database_url())

@@ -1,0 +1,94 @@
+"""The Ray side of the embedded stack, in a process of its own: head node, actors, Serve applications.
+
+Run as `python -m cluster.local.ray_head READY_FILE`. Writes the ready file once everything answers, ends cleanly on
+SIGTERM, and ends with an error when a process of the head has died, so that the stack starts it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+
+from actors.wiring import NAMESPACE, start_actors
+from serve.deployments import APPLICATIONS
+from settings import Settings, load
+
+OBJECT_STORE_BYTES = 300 * 1024 * 1024
+HEAD_PROCESSES = ("raylet", "gcs_server")
+
+
+def start(settings: Settings) -> None:
+    """Bring up the head, the actors and the applications."""
+    ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        # Logical: actors wait more than they compute, and a 2-core laptop must hold them all.
+        num_cpus=max(4, os.cpu_count() or 1),
+        num_gpus=0,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+    )
+    serve.start(
+        http_options=HTTPOptions(host=settings.host, port=settings.api_port, keep_alive_timeout_s=310),
+    )
+    handles: list[object] = []
+    starter = threading.Thread(target=lambda: handles.extend(start_actors()))
+    starter.start()
+    targets = [serve.RunTarget(target, name=name, route_prefix=prefix) for name, target, prefix in APPLICATIONS]
+    serve.run_many(targets)
+    starter.join()
+    if not handles:
+        raise RuntimeError("the actors did not start")
+
+
+def watch(stopped: threading.Event) -> int:
+    """Wait for the end: 0 when asked to stop, 1 when a head process has died."""
+    head = [child for child in psutil.Process().children(recursive=True) if child.name() in HEAD_PROCESSES]
+    while not stopped.wait(0.5):
+        dead = [process for process in head if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE]
+        if dead:
+            sys.stderr.write("a process of the Ray head has died\n")
+            return 1
+    return 0
+
+
+def stop() -> None:
+    """Let the dispatcher finish what it holds, then take everything down."""
+    try:
+        dispatcher = ray.get_actor("dispatcher", namespace=NAMESPACE)
+        ray.get(dispatcher.stop.remote(5.0), timeout=8)
+    except (ValueError, ray.exceptions.RayError) as error:
+        sys.stderr.write(f"dispatcher not stopped politely: {error}\n")
+    serve.shutdown()
+    ray.shutdown()
+
+
+def main() -> int:
+    """Run until told to stop."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    began = time.monotonic()
+    start(load())
+    Path(sys.argv[1]).write_text(f"{time.monotonic() - began:.1f}")
+    code = watch(stopped)
+    if code == 0:
+        stop()
+    # A broken head leaves library threads that would keep the process; the stack ends what remains of its children.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

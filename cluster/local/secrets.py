@@ -1,0 +1,45 @@
+"""Secrets of the embedded stack: made once, kept in a file only its owner can read, and passed on by environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE = "secrets.json"
+
+
+@dataclass(frozen=True)
+class StackSecrets:
+    """What the parts of one stack share among themselves."""
+
+    database_password: str
+    redis_password: str
+    token_secret: str
+    cookie_secret: str
+    ray_token: str
+
+    def __repr__(self) -> str:
+        """Never print a secret."""
+        return "StackSecrets(...)"
+
+
+def load_or_create(data_dir: Path) -> StackSecrets:
+    """Read the stack's secrets, making them at the first start."""
+    path = data_dir / FILE
+    if path.exists():
+        return StackSecrets(**json.loads(path.read_text()))
+    made = StackSecrets(**{name: secrets.token_hex(24) for name in StackSecrets.__dataclass_fields__})
+    write_private(path, json.dumps(asdict(made)))
+    return made
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    partial.replace(path)

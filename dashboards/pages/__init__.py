@@ -1,0 +1,1 @@
+"""The pages, each a thin view over the API client, the shared job board and its own state."""

@@ -1,0 +1,123 @@
+"""Jobs: what runs, what ran, what failed and why; cancel and retry."""
+
+from __future__ import annotations
+
+import panel as pn
+
+from dashboards import format as f
+from dashboards.api_client import ApiProblem
+from dashboards.api_types import Job
+from dashboards.fragments import badge, bar, card, empty, failure, table, title
+from dashboards.markup import Markup
+from dashboards.shell.context import Context
+
+_HEADS = (
+    ("Job", ""),
+    ("State", ""),
+    ("Progress", ""),
+    ("Now", ""),
+    ("Started", "nowrap"),
+    ("Duration", "num"),
+    ("", ""),
+)
+_KINDS = {"day": "The day", "ingest": "Take in data", "forecast": "Forecast", "plan": "Plan"}
+
+
+class JobsPage:
+    """Table over the shared job board; rows move with the event stream."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._table = Markup(on_action=self._act, css_classes=["fmrp-jobs"])
+        self.view = pn.Column(
+            Markup(title("Jobs", "Progress arrives live.")),
+            self._table,
+            sizing_mode="stretch_width",
+            css_classes=["fmrp-page-jobs"],
+        )
+        self.jobs_changed()
+
+    async def load(self) -> None:
+        """Read the newest jobs; what has ended stays ended."""
+        try:
+            page = await self._context.api.jobs(limit=50)
+        except ApiProblem as problem:
+            self._table.html = card("Newest jobs", failure(self._context.explain(problem)))
+            return
+        self._context.board.replace(page.items)
+        self.jobs_changed()
+
+    def jobs_changed(self) -> None:
+        """Draw the rows anew; the browser patches what differs."""
+        jobs = self._context.board.jobs()
+        if not jobs:
+            self._table.html = card(
+                "Newest jobs", empty("No jobs yet", "Start the day, or upload a file, and its job shows here.")
+            )
+            return
+        running = sum(job.state == "running" for job in jobs if job.parent_id is None)
+        aside = f"{running} running" if running else "Nothing is running"
+        self._table.html = card("Newest jobs", table(_HEADS, (self._row(job) for job in jobs), "fmrp-job-table"), aside)
+
+    def dark_changed(self, dark: bool) -> None:
+        """Nothing here depends on the theme."""
+
+    async def _act(self, action: str, value: str) -> None:
+        if action == "reload":
+            await self.load()
+            return
+        job = self._context.board.get(value)
+        if job is None or not self._context.user.may_operate:
+            return
+        name = _KINDS.get(job.kind, f.label(job.kind))
+        if action == "cancel":
+            text = "What it has finished so far is kept; the rest is not done."
+            self._context.confirm(f"Cancel “{name}”?", text, "Cancel the job", lambda: self._cancel(job.id))
+        elif action == "retry":
+            text = "The job goes back into the queue and starts again."
+            self._context.confirm(f"Retry “{name}”?", text, "Retry the job", lambda: self._retry(job.id))
+
+    async def _cancel(self, job_id: str) -> None:
+        if await self._context.attempt(self._context.api.cancel_job(job_id), "The job is being cancelled."):
+            await self.load()
+
+    async def _retry(self, job_id: str) -> None:
+        if await self._context.attempt(self._context.api.retry_job(job_id), "The job is in the queue again."):
+            await self.load()
+
+    def _row(self, job: Job) -> str:
+        now = self._context.now()
+        error = f.sentence(job.error)
+        note = (
+            f'<span class="late fmrp-job-error">{f.text(error)}</span>'
+            if error
+            else f.text(job.message or job.step or None)
+        )
+        if job.state == "running" and job.eta_s:
+            note += f'<span class="sub">about {f.duration(job.eta_s)} left</span>'
+        attempts = (
+            f'<span class="sub">attempt {job.attempts} of {job.max_attempts}</span>' if (job.attempts or 0) > 1 else ""
+        )
+        by = f'<span class="sub">{f.text(job.requested_by)}</span>' if job.requested_by and not job.parent_id else ""
+        return (
+            f'<tr class="fmrp-job {"child" if job.parent_id else ""}" data-key="{f.text(job.id)}"'
+            f' data-kind="{f.text(job.kind)}"'
+            f' data-state="{f.text(job.state)}"><td'
+            f' class="nowrap">{f.text(_KINDS.get(job.kind, f.label(job.kind)))}{by}</td>'
+            f"<td>{badge(job.state)}{attempts}</td>"
+            f'<td><div class="progress">{bar(job)}<span class="num">{job.share * 100:.0f} %</span></div></td>'
+            f'<td style="max-width:340px;overflow-wrap:anywhere">{note}</td><td'
+            f' class="nowrap">{f.moment(job.started_at or job.created_at)}</td>'
+            f'<td class="num">{f.duration(f.elapsed(job.started_at, job.finished_at, now))}</td><td'
+            f' class="num">{self._button(job)}</td></tr>'
+        )
+
+    def _button(self, job: Job) -> str:
+        if not self._context.user.may_operate:
+            return ""
+        key = f.text(job.id)
+        if job.active:
+            return f'<button class="btn small fmrp-cancel" data-action="cancel" data-value="{key}">Cancel</button>'
+        if job.state in {"failed", "held", "cancelled"}:
+            return f'<button class="btn small fmrp-retry" data-action="retry" data-value="{key}">Retry</button>'
+        return ""

@@ -1,0 +1,1 @@
+"""Frame around the pages: template, navigation, notices, and what they share within one session."""

@@ -1,0 +1,108 @@
+"""Control tables: users, sources, the files they delivered, ingestion runs and rejected rows."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, Keyed, Stamped
+
+ROLES = ("viewer", "operator", "manager", "admin")
+
+
+class UserAccount(Keyed, Stamped, Base):
+    """Who may log in. Only the argon2 hash of the password is kept; e-mail is stored in lower case."""
+
+    __tablename__ = "user_account"
+    __table_args__ = (
+        CheckConstraint(f"role in {ROLES}", name="role"),
+        CheckConstraint("email = lower(email)", name="email"),
+    )
+
+    email: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    role: Mapped[str]
+    password_hash: Mapped[str]
+    active: Mapped[bool] = mapped_column(server_default="true")
+
+
+class Source(Keyed, Stamped, Base):
+    """A configured connector. `rules` map file patterns to mappings, in the order files must be read.
+
+    `state` is the connector's own resume state; it moves only in the transaction that stores the rows before it.
+    """
+
+    __tablename__ = "source"
+
+    code: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    connector: Mapped[str]
+    config: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    rules: Mapped[list[Any]] = mapped_column(server_default="[]")
+    state: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    active: Mapped[bool] = mapped_column(server_default="true")
+
+
+class SourceFile(Keyed, Base):
+    """The bytes of a delivered file, kept so that what was acknowledged survives any crash.
+
+    `received` waits to be ingested; the connector's state moved in the transaction that stored it.
+    """
+
+    __tablename__ = "source_file"
+    __table_args__ = (
+        UniqueConstraint("source", "name", "sha256"),
+        CheckConstraint("state in ('received', 'ingested', 'failed')", name="state"),
+    )
+
+    source: Mapped[str]
+    mapping: Mapped[str | None]
+    state: Mapped[str] = mapped_column(server_default="received")
+
+    sha256: Mapped[str]
+    name: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class IngestRun(Keyed, Base):
+    """One reading of one file through one mapping: read = taken + merged + rejected."""
+
+    __tablename__ = "ingest_run"
+    __table_args__ = (
+        CheckConstraint("state in ('done', 'failed', 'unchanged')", name="state"),
+        CheckConstraint("read = taken + merged + rejected", name="accounted"),
+        UniqueConstraint("job_id", "source_file_id", "mapping"),
+    )
+
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id"))
+    source_file_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("source_file.id"), index=True)
+    source: Mapped[str] = mapped_column(index=True)
+    file: Mapped[str]
+    mapping: Mapped[str]
+    target: Mapped[str]
+    state: Mapped[str]
+    read: Mapped[int] = mapped_column(server_default="0")
+    taken: Mapped[int] = mapped_column(server_default="0")
+    merged: Mapped[int] = mapped_column(server_default="0")
+    rejected: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[str | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RejectedRow(Base):
+    """A row that was not taken: its line in the file, the field at fault, the reason, and the row as it stood."""
+
+    __tablename__ = "rejected_row"
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ingest_run.id", ondelete="CASCADE"), primary_key=True)
+    line: Mapped[int] = mapped_column(primary_key=True)
+    field: Mapped[str]
+    reason: Mapped[str]
+    raw: Mapped[str]

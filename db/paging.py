@@ -1,0 +1,103 @@
+"""Keyset paging: a page is found by its first row's place in the order, so deep pages cost what the first one does."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+MAX_LIMIT = 500
+
+
+class BadCursor(ValueError):
+    """The cursor was not made by this list in this order."""
+
+
+class BadSort(ValueError):
+    """The list cannot be sorted by that field."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of rows, the cursor of the next one (None at the end), and how many rows the filters match."""
+
+    rows: list[Any]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a list may be sorted: field name -> column, the default field ('-' before it: descending), and the unique
+    column that breaks ties."""
+
+    columns: dict[str, ColumnElement[Any]]
+    default: str
+    key: ColumnElement[Any]
+
+    def resolve(self, sort: str | None) -> tuple[str, ColumnElement[Any], bool]:
+        """Return (field, column, descending). Raises BadSort for an unknown field."""
+        wanted = sort or self.default
+        name = wanted.removeprefix("-")
+        if name not in self.columns:
+            raise BadSort(f"sort: expected one of {', '.join(self.columns)}, not {name!r}")
+        return wanted, self.columns[name], wanted.startswith("-")
+
+
+async def fetch_page(
+    session: AsyncSession, query: Select[Any], order: Order, *, sort: str | None, limit: int, cursor: str | None
+) -> Page:
+    """Fetch one page of `query`, which has filters and no order. Nulls sort last, whatever the direction.
+
+    Raises:
+        BadSort, BadCursor: see there.
+    """
+    wanted, column, descending = order.resolve(sort)
+    limit = max(1, min(limit, MAX_LIMIT))
+    total = (await session.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
+    page_query = query.add_columns(column.label("_sort"), order.key.label("_key"))
+    if cursor is not None:
+        page_query = page_query.where(_after(column, order.key, descending, *_decode(cursor, wanted)))
+    direction = column.desc() if descending else column.asc()
+    page_query = page_query.order_by(direction.nulls_last(), order.key).limit(limit + 1)
+    rows = list((await session.execute(page_query)).all())
+    next_cursor = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        next_cursor = _encode(wanted, rows[-1]._sort, rows[-1]._key)
+    return Page(rows, next_cursor, total)
+
+
+def _after(
+    column: ColumnElement[Any], key: ColumnElement[Any], descending: bool, value: Any, last_key: Any
+) -> ColumnElement[bool]:
+    last = _typed(key, last_key)
+    if value is None:
+        return and_(column.is_(None), key > last)
+    typed = _typed(column, value)
+    beyond = column < typed if descending else column > typed
+    return or_(beyond, and_(column == typed, key > last), column.is_(None))
+
+
+def _typed(column: ColumnElement[Any], value: Any) -> ColumnElement[Any]:
+    return cast(literal(str(value), Text), column.type)
+
+
+def _encode(sort: str, value: Any, key: Any) -> str:
+    text = json.dumps([sort, None if value is None else str(value), str(key)])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, sort: str) -> tuple[str | None, str]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        made_for, value, key = json.loads(base64.urlsafe_b64decode(padded.encode()))
+    except ValueError as error:
+        raise BadCursor("cursor: not one of this list's cursors; ask for the first page") from error
+    if made_for != sort or not isinstance(key, str) or not (value is None or isinstance(value, str)):
+        raise BadCursor("cursor: made for another order; ask for the first page")
+    return value, key

@@ -1,0 +1,166 @@
+"""Sources, the files they delivered, and the runs that read those files."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Select, delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import undefer
+from uuid_utils.compat import uuid7
+
+from db.copy import driver_of
+from db.models import IngestRun, RejectedRow, Source, SourceFile
+from db.paging import Order
+
+RUNS_ORDER = Order({"finished_at": IngestRun.finished_at, "file": IngestRun.file}, "-finished_at", IngestRun.id)
+REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
+# Uploads by hand belong to this source; it has no connector.
+UPLOAD = "upload"
+
+
+async def find(session: AsyncSession, code: str, *, lock: bool = False) -> Source | None:
+    """The source with that code."""
+    query = select(Source).where(Source.code == code)
+    return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+
+
+async def all_sources(session: AsyncSession) -> Sequence[Source]:
+    """Every source, by code."""
+    return (await session.execute(select(Source).order_by(Source.code))).scalars().all()
+
+
+async def put(session: AsyncSession, source: Source) -> None:
+    """Create the source, or bring its connector, config and rules up to date; its resume state is kept."""
+    existing = await find(session, source.code, lock=True)
+    if existing is None:
+        session.add(source)
+        return
+    for name in ("name", "connector", "config", "rules"):
+        setattr(existing, name, getattr(source, name))
+
+
+async def put_file(
+    session: AsyncSession, *, source: str, name: str, sha256: str, content: bytes, mapping: str | None
+) -> uuid.UUID:
+    """Keep a file's bytes; the same file delivered again by the same source is the same row, waiting once more."""
+    query = (
+        insert(SourceFile)
+        .values(
+            id=uuid7(), source=source, name=name, sha256=sha256, size=len(content), content=content, mapping=mapping
+        )
+        .on_conflict_do_update(
+            index_elements=["source", "name", "sha256"], set_={"mapping": mapping, "state": "received"}
+        )
+        .returning(SourceFile.id)
+    )
+    return (await session.execute(query)).scalar_one()
+
+
+async def waiting_files(session: AsyncSession, source: str) -> Sequence[SourceFile]:
+    """Files of a source not ingested yet, oldest first, without their content."""
+    query = select(SourceFile).where(SourceFile.source == source, SourceFile.state == "received")
+    return (await session.execute(query.order_by(SourceFile.received_at, SourceFile.name))).scalars().all()
+
+
+async def read_file(session: AsyncSession, file_id: uuid.UUID) -> SourceFile | None:
+    """A file with its content."""
+    query = select(SourceFile).where(SourceFile.id == file_id).options(undefer(SourceFile.content))
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def settle_file(session: AsyncSession, file_id: uuid.UUID, state: str) -> None:
+    """Mark a file ingested or failed."""
+    await session.execute(update(SourceFile).where(SourceFile.id == file_id).values(state=state))
+
+
+async def add_run(session: AsyncSession, run: IngestRun) -> None:
+    """Keep the record of a run; it takes the place of a failed one of the same job, file and mapping."""
+    await session.execute(
+        delete(IngestRun).where(
+            IngestRun.job_id == run.job_id,
+            IngestRun.source_file_id == run.source_file_id,
+            IngestRun.mapping == run.mapping,
+            IngestRun.state == "failed",
+        )
+    )
+    session.add(run)
+    await session.flush()
+
+
+async def settled_run(session: AsyncSession, job_id: uuid.UUID, file_id: uuid.UUID) -> IngestRun | None:
+    """The run in which this very job has already taken the file."""
+    query = select(IngestRun).where(
+        IngestRun.job_id == job_id, IngestRun.source_file_id == file_id, IngestRun.state != "failed"
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def earlier_run(session: AsyncSession, sha256: str, mapping: str) -> IngestRun | None:
+    """The newest run that took this very content through that mapping with nothing left to correct."""
+    query = (
+        select(IngestRun)
+        .join(SourceFile, SourceFile.id == IngestRun.source_file_id)
+        .where(
+            SourceFile.sha256 == sha256,
+            IngestRun.mapping == mapping,
+            IngestRun.state == "done",
+            IngestRun.rejected == 0,
+        )
+        .order_by(IngestRun.finished_at.desc())
+        .limit(1)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def later_run_exists(session: AsyncSession, run: IngestRun) -> bool:
+    """Whether the same mapping has taken another file since, so that the old content is news again."""
+    query = select(IngestRun.id).where(
+        IngestRun.mapping == run.mapping, IngestRun.state == "done", IngestRun.finished_at > run.finished_at
+    )
+    return (await session.execute(query.limit(1))).scalar_one_or_none() is not None
+
+
+async def store_rejected(session: AsyncSession, run_id: uuid.UUID, rejected: pl.DataFrame) -> None:
+    """Keep rejected rows (line, field, reason, raw), one a line, by COPY."""
+    driver = await driver_of(session)
+    rows = rejected.unique("line", keep="first", maintain_order=True)
+    records = [(run_id, *row) for row in rows.select("line", "field", "reason", "raw").iter_rows()]
+    await driver.copy_records_to_table(
+        "rejected_row", records=records, columns=["run_id", "line", "field", "reason", "raw"]
+    )
+
+
+def runs_statement(source: str | None = None) -> Select[Any]:
+    """Runs, of one source or of all."""
+    return select(IngestRun).where(IngestRun.source == source) if source else select(IngestRun)
+
+
+async def find_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRun | None:
+    """The run with that id."""
+    return await session.get(IngestRun, run_id)
+
+
+def rejected_statement(run_id: uuid.UUID) -> Select[Any]:
+    """Rejected rows of a run."""
+    return select(RejectedRow).where(RejectedRow.run_id == run_id)
+
+
+async def totals(session: AsyncSession, job_id: uuid.UUID) -> dict[str, int]:
+    """Rows read, taken, merged and rejected by all runs of a job, and how many files failed."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT count(*) AS files, count(*) FILTER (WHERE state = 'failed') AS failed_files,"
+                " coalesce(sum(read), 0) AS read, coalesce(sum(taken), 0) AS taken,"
+                " coalesce(sum(merged), 0) AS merged, coalesce(sum(rejected), 0) AS rejected"
+                " FROM ingest_run WHERE job_id = :job_id"
+            ),
+            {"job_id": job_id},
+        )
+    ).one()
+    return {name: int(value) for name, value in row._mapping.items()}

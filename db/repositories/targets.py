@@ -1,0 +1,241 @@
+"""How the rows of each ingestion target are merged into its tables.
+
+Every merge reads the staged frame `staged` (columns as the ingestion room names them, natural codes) and resolves codes
+by join. A value the file leaves empty keeps what is stored. Re-reading the same rows changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from uuid_utils.compat import uuid7
+
+from db.copy import read_frame, stage
+from db.timeseries import prepare_range
+
+SALES_LINE_SCHEMA: dict[str, Any] = {
+    "document": pl.String,
+    "item": pl.String,
+    "line": pl.Int64,
+    "day": pl.Date,
+    "customer": pl.String,
+    "quantity": pl.Float64,
+    "price": pl.Float64,
+}
+
+# Target -> table, key columns, value columns with the SQL that fills them from `staged s` (and its joins).
+_ITEM = "JOIN item i ON i.code = s.item"
+_MERGES: dict[str, tuple[str, tuple[str, ...], dict[str, str], str]] = {
+    "items": (
+        "item",
+        ("code",),
+        {
+            "code": "s.code",
+            "name": "coalesce(s.name, s.code)",
+            "kind": "s.kind",
+            "unit": "coalesce(s.unit, 'pcs')",
+            **{name: f"s.{name}" for name in ("category", "cost", "price", "lead_time_days", "min_order_qty")},
+            **{name: f"s.{name}" for name in ("order_multiple", "safety_stock", "service_level")},
+            "active": "coalesce(s.active, true)",
+        },
+        "",
+    ),
+    "suppliers": (
+        "supplier",
+        ("code",),
+        {
+            "code": "s.code",
+            "name": "coalesce(s.name, s.code)",
+            "email": "s.email",
+            "lead_time_days": "s.lead_time_days",
+            "active": "coalesce(s.active, true)",
+        },
+        "",
+    ),
+    "supplier_terms": (
+        "supplier_term",
+        ("item_id", "supplier_id"),
+        {
+            "item_id": "i.id",
+            "supplier_id": "p.id",
+            **{name: f"s.{name}" for name in ("price", "min_order_qty", "order_multiple", "lead_time_days")},
+            "priority": "coalesce(s.priority, 1)",
+        },
+        f"{_ITEM} JOIN supplier p ON p.code = s.supplier",
+    ),
+    "bom_lines": (
+        "bom_line",
+        ("parent_item_id", "component_item_id"),
+        {
+            "parent_item_id": "i.id",
+            "component_item_id": "c.id",
+            "quantity_per": "s.quantity_per",
+            "scrap_share": "coalesce(s.scrap_share, 0)",
+            "valid_from": "s.valid_from",
+            "valid_to": "s.valid_to",
+        },
+        "JOIN item i ON i.code = s.parent JOIN item c ON c.code = s.component",
+    ),
+    "stock": (
+        "stock",
+        ("item_id", "location"),
+        {
+            "item_id": "i.id",
+            "location": "coalesce(s.location, 'main')",
+            "feed": ":feed",
+            "on_hand": "s.on_hand",
+            "reserved": "coalesce(s.reserved, 0)",
+            "quarantined": "coalesce(s.quarantined, 0)",
+        },
+        _ITEM,
+    ),
+    "open_orders": (
+        "open_order",
+        ("number", "item_id"),
+        {
+            "number": "s.number",
+            "kind": "s.kind",
+            "item_id": "i.id",
+            "supplier_id": "p.id",
+            "feed": ":feed",
+            "quantity": "s.quantity",
+            "due_date": "s.due_date",
+        },
+        f"{_ITEM} LEFT JOIN supplier p ON p.code = s.supplier",
+    ),
+    "firm_orders": (
+        "firm_order",
+        ("number", "line"),
+        {
+            "number": "s.number",
+            "line": "s.line",
+            "item_id": "i.id",
+            "customer": "s.customer",
+            "feed": ":feed",
+            "quantity": "s.quantity",
+            "due_date": "s.due_date",
+        },
+        _ITEM,
+    ),
+    "work_centres": (
+        "work_centre",
+        ("code",),
+        {
+            "code": "s.code",
+            "name": "coalesce(s.name, s.code)",
+            "hours_per_day": "s.hours_per_day",
+            "efficiency": "coalesce(s.efficiency, 1)",
+        },
+        "",
+    ),
+    "routings": (
+        "routing_operation",
+        ("item_id", "sequence"),
+        {
+            "item_id": "i.id",
+            "sequence": "s.sequence",
+            "work_centre_id": "w.id",
+            "setup_hours": "coalesce(s.setup_hours, 0)",
+            "unit_hours": "s.unit_hours",
+        },
+        f"{_ITEM} JOIN work_centre w ON w.code = s.work_centre",
+    ),
+}
+# A file of these is the whole truth of its feed.
+SNAPSHOTS = frozenset({"stock", "open_orders", "firm_orders"})
+TARGETS = (*_MERGES, "demand", "sales_lines")
+
+
+async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed: str) -> None:
+    """Merge accepted rows of a target into the database, in the caller's transaction.
+
+    Sales lines are stored as they are; the caller then derives daily demand from `read_sales_lines`.
+
+    Raises:
+        KeyError: no such target.
+    """
+    if target in SNAPSHOTS:
+        await session.execute(text(f"DELETE FROM {_MERGES[target][0]} WHERE feed = :feed"), {"feed": feed})
+    if rows.is_empty():
+        return
+    if target == "demand":
+        await _store_demand(session, rows, feed=feed)
+        return
+    if target == "sales_lines":
+        await _store_sales_lines(session, rows, feed=feed)
+        return
+    table, key, values, joins = _MERGES[target]
+    ids = pl.Series("new_id", [str(uuid7()) for _ in range(rows.height)], dtype=pl.String)
+    await stage(session, "staged", rows.with_columns(ids))
+    updates = ", ".join(
+        f"{column} = coalesce(excluded.{column}, {table}.{column})" for column in values if column not in key
+    )
+    await session.execute(
+        text(
+            f"INSERT INTO {table} (id, {', '.join(values)})"
+            f" SELECT s.new_id::uuid, {', '.join(values.values())} FROM staged s {joins}"
+            f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {updates}, updated_at = now()"
+        ),
+        {"feed": feed} if "feed" in values else {},
+    )
+
+
+async def _store_demand(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
+    first, last = rows["day"].min(), rows["day"].max()
+    await prepare_range(await session.connection(), "demand", first, last)  # type: ignore[arg-type]
+    await stage(session, "staged", rows.select("item", "day", "quantity", "revenue"))
+    await session.execute(
+        text(
+            "INSERT INTO demand (item_id, feed, day, quantity, revenue)"
+            f" SELECT i.id, :feed, s.day, s.quantity, s.revenue FROM staged s {_ITEM}"
+            " ON CONFLICT (item_id, feed, day) DO UPDATE"
+            " SET quantity = excluded.quantity, revenue = excluded.revenue"
+        ),
+        {"feed": feed},
+    )
+
+
+async def _store_sales_lines(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
+    await stage(session, "staged", rows.select(list(SALES_LINE_SCHEMA)))
+    await session.execute(
+        text(
+            "INSERT INTO sales_line (feed, document, item_id, line, day, customer, quantity, price)"
+            f" SELECT :feed, s.document, i.id, s.line, s.day, s.customer, s.quantity, s.price FROM staged s {_ITEM}"
+            " ON CONFLICT (feed, document, item_id, line) DO UPDATE SET day = excluded.day,"
+            " customer = excluded.customer, quantity = excluded.quantity, price = excluded.price"
+        ),
+        {"feed": feed},
+    )
+
+
+async def read_sales_lines(session: AsyncSession, items: pl.Series, *, feed: str) -> pl.DataFrame:
+    """All stored lines of these items in a feed, in `SALES_LINE_SCHEMA`."""
+    await stage(session, "touched", pl.DataFrame({"item": items.unique()}))
+    return await read_frame(
+        session,
+        "SELECT l.document, i.code, l.line, l.day, l.customer, l.quantity, l.price FROM touched s"
+        f" {_ITEM} JOIN sales_line l ON l.item_id = i.id AND l.feed = $1 ORDER BY l.day, l.document, l.line",
+        feed,
+        schema=SALES_LINE_SCHEMA,
+    )
+
+
+async def replace_demand(session: AsyncSession, items: pl.Series, rows: pl.DataFrame, *, feed: str) -> None:
+    """Replace the whole daily demand of these items in a feed by `rows` (item, day, quantity, revenue)."""
+    await stage(session, "touched", pl.DataFrame({"item": items.unique()}))
+    await session.execute(
+        text(f"DELETE FROM demand d USING touched s {_ITEM} WHERE d.item_id = i.id AND d.feed = :feed"), {"feed": feed}
+    )
+    if not rows.is_empty():
+        await _store_demand(session, rows, feed=feed)
+
+
+async def known_codes(session: AsyncSession) -> dict[str, list[str]]:
+    """Codes of items, suppliers and work centres, for the checks of the ingestion room."""
+    codes = {}
+    for table in ("item", "supplier", "work_centre"):
+        codes[table] = list((await session.execute(text(f"SELECT code FROM {table}"))).scalars())
+    return codes

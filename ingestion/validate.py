@@ -1,0 +1,194 @@
+"""The rules rows must meet, as expressions over a whole file. A row is rejected for the first rule it breaks."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from ingestion.convert import LINE, text_of
+from ingestion.mapping import Condition, Mapping, RowFilter
+from ingestion.targets import FIRST_DATE, LAST_DATE, TARGETS, Field, Kind, Target
+
+MAX_CODE_CHARS = 64
+MAX_TEXT_CHARS = 500
+MAX_ABS_NUMBER = 1e15  # money and quantities beyond it are damage, and sums of them lose whole units
+_SHOWN_CHARS = 60
+_EXPECTED = {
+    Kind.NUMBER: "not a number",
+    Kind.WHOLE: "not a whole number",
+    Kind.DATE: "not a date of the expected form",
+    Kind.BOOLEAN: "neither yes nor no",
+}
+
+Codes = Iterable[str] | pl.Series
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCodes:
+    """Codes already in the database, by table, and nothing else of it: what a row may refer to."""
+
+    items: Codes = field(default_factory=frozenset)
+    suppliers: Codes = field(default_factory=frozenset)
+    work_centres: Codes = field(default_factory=frozenset)
+
+    def of(self, table: str) -> pl.Series:
+        """The codes of `items`, `suppliers` or `work_centres`."""
+        codes: Codes = {"items": self.items, "suppliers": self.suppliers, "work_centres": self.work_centres}[table]
+        if isinstance(codes, pl.Series):
+            return codes.cast(pl.String).unique()
+        return pl.Series(sorted(set(codes)), dtype=pl.String)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One rule: the field at fault, when it is broken (null counts as kept), and the reason as text."""
+
+    field: str
+    broken: pl.Expr
+    reason: pl.Expr
+
+
+def split_rows(frame: pl.DataFrame, mapping: Mapping, known: KnownCodes) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows that meet every rule, the others as `line` i64, `field` str, `reason` str), both in file order."""
+    target = TARGETS[mapping.target]
+    checks = [
+        *_filters(mapping),
+        *_field_checks(target, mapping),
+        *_pair_checks(target),
+        *_references(target, mapping, known),
+    ]
+    first = pl.coalesce(
+        pl.when(check.broken.fill_null(value=False)).then(pl.lit(place, dtype=pl.Int32))
+        for place, check in enumerate(checks)
+    )
+    judged = frame.with_columns(first.alias("@check"))
+    broken = judged.filter(pl.col("@check").is_not_null())
+    # Reasons are worded for the rejected rows only: they are few, and words cost more than tests.
+    worded = [
+        group.select(
+            pl.col(LINE).alias("line"),
+            field=pl.lit(checks[place].field),
+            reason=checks[place].reason.cast(pl.String),
+        )
+        for (place,), group in broken.group_by("@check")
+        if isinstance(place, int)
+    ]
+    schema = {"line": pl.Int64, "field": pl.String, "reason": pl.String}
+    rejected = pl.concat(worded).sort("line") if worded else pl.DataFrame(schema=schema)
+    return judged.filter(pl.col("@check").is_null()).drop("@check"), rejected
+
+
+def _shown(name: str) -> pl.Expr:
+    """What stood in the field, cut to a readable length, in quotes."""
+    return pl.format("'{}'", pl.col(text_of(name)).fill_null("").str.head(_SHOWN_CHARS))
+
+
+def _told(words: str, name: str) -> pl.Expr:
+    return pl.concat_str(pl.lit(words + ": "), _shown(name))
+
+
+# -- filters of the mapping ------------------------------------------------------------------------------------------
+
+
+def _filters(mapping: Mapping) -> Iterator[_Check]:
+    for row_filter in mapping.filters:
+        broken = pl.all_horizontal(_holds(condition).fill_null(value=False) for condition in row_filter.when)
+        yield _Check(row_filter.when[0].field, broken, _reason(row_filter))
+
+
+def _holds(condition: Condition) -> pl.Expr:
+    """Whether a condition holds; null where the field is empty."""
+    value, text = pl.col(condition.field), pl.col(text_of(condition.field))
+    tests: list[pl.Expr] = []
+    if condition.matches is not None:
+        tests.append(text.str.contains(condition.matches))
+    if condition.not_matches is not None:
+        tests.append(~text.str.contains(condition.not_matches))
+    if condition.is_one_of is not None:
+        tests.append(text.is_in(condition.is_one_of))
+    if condition.below is not None:
+        tests.append(value < condition.below)
+    if condition.at_most is not None:
+        tests.append(value <= condition.at_most)
+    if condition.above is not None:
+        tests.append(value > condition.above)
+    if condition.at_least is not None:
+        tests.append(value >= condition.at_least)
+    if condition.empty is not None:
+        tests.append(value.is_null() == condition.empty)
+    return pl.all_horizontal(test.fill_null(value=False) for test in tests)
+
+
+def _reason(row_filter: RowFilter) -> pl.Expr:
+    """The reason with each {field} replaced by what stood there."""
+    pieces = re.split(r"\{(\w+)\}", row_filter.reason)
+    parts = [
+        pl.lit(piece) if place % 2 == 0 else pl.col(text_of(piece)).fill_null("").str.head(_SHOWN_CHARS)
+        for place, piece in enumerate(pieces)
+    ]
+    return pl.concat_str(parts)
+
+
+# -- rules of the table ----------------------------------------------------------------------------------------------
+
+
+def _field_checks(target: Target, mapping: Mapping) -> Iterator[_Check]:
+    own = [name for name in mapping.columns if name not in target.fields]
+    for name in [*target.fields, *own]:
+        kind = mapping.kind_of(name)
+        spec = target.fields.get(name) or Field(kind)
+        value, text = pl.col(name), pl.col(text_of(name))
+        if kind in _EXPECTED:
+            unread = text.is_not_null() & value.is_null()
+            if spec.zero_is_empty:
+                unread = unread & ~text.str.contains(r"^[+-]?0*[.,]?0*$")
+            yield _Check(name, unread, _told(_EXPECTED[kind], name))
+        if mapping.is_required(name):
+            yield _Check(name, value.is_null(), pl.lit("missing"))
+        yield from _value_checks(name, spec, kind)
+        if (column := mapping.columns.get(name)) is not None and column.whole and kind is Kind.NUMBER:
+            yield _Check(name, value != value.floor(), _told("not a whole number", name))
+
+
+def _value_checks(name: str, spec: Field, kind: Kind) -> Iterator[_Check]:
+    """Ranges, lengths, choices and plausible dates of one field."""
+    value = pl.col(name)
+    if kind in (Kind.NUMBER, Kind.WHOLE):
+        yield _Check(name, value.abs() > MAX_ABS_NUMBER, _told("not plausible, beyond 10^15", name))
+        for bound, broken, words in (
+            (spec.at_least, value < (spec.at_least or 0), "must be at least"),
+            (spec.above, value <= (spec.above or 0), "must be above"),
+            (spec.at_most, value > (spec.at_most or 0), "must be at most"),
+            (spec.below, value >= (spec.below or 0), "must be below"),
+        ):
+            if bound is not None:
+                yield _Check(name, broken, _told(f"{words} {bound:g}, is", name))
+    elif kind is Kind.DATE:
+        outside = (value < FIRST_DATE) | (value > LAST_DATE)
+        yield _Check(name, outside, _told(f"not between {FIRST_DATE.year} and {LAST_DATE.year}", name))
+    elif kind is Kind.CHOICE:
+        words = f"not one of {', '.join(spec.choices)}"
+        yield _Check(name, ~value.is_in(spec.choices), _told(words, name))
+    elif kind is not Kind.BOOLEAN:
+        most = MAX_CODE_CHARS if kind is Kind.CODE else MAX_TEXT_CHARS
+        yield _Check(name, value.str.len_chars() > most, _told(f"longer than {most} characters", name))
+        # PostgreSQL takes no NUL in a text; a code with a line break in it is a shifted row.
+        unwanted = r"[\x00-\x1f\x7f]" if kind is Kind.CODE else r"\x00"
+        yield _Check(name, value.str.contains(unwanted), pl.lit("contains control characters"))
+
+
+def _pair_checks(target: Target) -> Iterator[_Check]:
+    for one, other in target.must_differ:
+        yield _Check(other, pl.col(one) == pl.col(other), _told(f"the same as {one}", other))
+    for early, late in target.in_order:
+        yield _Check(late, pl.col(late) < pl.col(early), _told(f"before {early}", late))
+
+
+def _references(target: Target, mapping: Mapping, known: KnownCodes) -> Iterator[_Check]:
+    for name, spec in target.fields.items():
+        if not spec.refers_to or (spec.refers_to == "items" and mapping.unknown_items == "create"):
+            continue
+        codes = known.of(spec.refers_to)
+        what = spec.refers_to.removesuffix("s").replace("_", " ")
+        yield _Check(name, ~pl.col(name).is_in(codes.implode()), pl.format(f"unknown {what} '{{}}'", pl.col(name)))

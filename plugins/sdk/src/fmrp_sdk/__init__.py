@@ -1,0 +1,31 @@
+"""The contract between Forecasting MRP and its connectors.
+
+A connector is a distribution of its own with an entry point in the group "fmrp" whose module marks one function with
+`hookimpl`: `fmrp_register_connectors(register)`. `fmrp_sdk.testing` holds the conformance kit it should pass.
+"""
+
+from fmrp_sdk.connector import API_VERSION, Connector
+from fmrp_sdk.errors import ConnectorError, FatalError, RetriableError, SkippableError
+from fmrp_sdk.hooks import ENTRY_POINT_GROUP, hookimpl
+from fmrp_sdk.loader import LoadedConnector, LoadFailure, LoadReport, load_connectors
+from fmrp_sdk.types import Batch, CheckResult, FileBatch, FileInfo, State
+
+__all__ = [
+    "API_VERSION",
+    "ENTRY_POINT_GROUP",
+    "Batch",
+    "CheckResult",
+    "Connector",
+    "ConnectorError",
+    "FatalError",
+    "FileBatch",
+    "FileInfo",
+    "LoadFailure",
+    "LoadReport",
+    "LoadedConnector",
+    "RetriableError",
+    "SkippableError",
+    "State",
+    "hookimpl",
+    "load_connectors",
+]

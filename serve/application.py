@@ -1,0 +1,96 @@
+"""Builds the Litestar application. Called in the replica: nothing here is pickled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.logs import configure_logs
+from actors.owner import Connections
+from fmrp_sdk import load_connectors
+from serve.event_hub import EventHub
+from serve.problems import EXCEPTION_HANDLERS
+from serve.routes import auth, events, forecasts, items, jobs, operations, plans, sources
+from serve.security import PUBLIC, build_auth, require_role
+from settings import Settings
+
+PREFIX = "/api/v1"
+BODY_LIMIT = 1024 * 1024
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+Predict = Callable[[Any, int], Awaitable[list[dict[str, Any]]]]
+
+
+async def provide_session(state: State) -> AsyncIterator[AsyncSession]:
+    """A session for reading; writers open their own transaction and commit it before they answer."""
+    async with state.connections.sessions() as session:
+        yield session
+
+
+def build_app(settings: Settings, predict: Predict) -> Litestar:
+    """The API under /api/v1. `predict` forwards ad-hoc series to the forecaster."""
+    configure_logs(settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        connections = Connections(settings, "api")
+        hub = EventHub(connections.events)
+        app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
+        await hub.start()
+        try:
+            yield
+        finally:
+            await hub.stop()
+            await connections.close()
+
+    jwt_auth = build_auth(settings)
+    api = Router(
+        PREFIX,
+        route_handlers=[
+            auth.router,
+            items.router,
+            forecasts.router,
+            plans.router,
+            jobs.router,
+            sources.router,
+            events.router,
+            operations.router,
+        ],
+    )
+    return Litestar(
+        route_handlers=[api, operations.get_health, operations.get_metrics],
+        lifespan=[lifespan],
+        state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
+        dependencies={"session": Provide(provide_session)},
+        on_app_init=[jwt_auth.on_app_init],
+        guards=[require_role],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=_openapi(),
+        cors_config=CORSConfig(allow_origins=list(settings.allowed_origins)) if settings.allowed_origins else None,
+        request_max_body_size=BODY_LIMIT,
+        response_headers=SECURITY_HEADERS,
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Forecasting MRP",
+        version="1",
+        description="From daily data to dated purchase and production orders.",
+        openapi_router=Router(f"{PREFIX}/docs", route_handlers=[], opt=PUBLIC),
+        render_plugins=[SwaggerRenderPlugin(), JsonRenderPlugin()],
+    )

@@ -1,0 +1,86 @@
+"""The Serve applications: the API with its sockets, and the forecaster. Wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import polars as pl
+from ray import serve
+
+from actors.logs import configure_logs
+from actors.wiring import FORECASTER_APP
+from forecasting.run import ChunkResult, Classification
+from serve.forecaster import AdHoc, Forecaster, load_chronos
+from settings import load
+
+API_APP = "api"
+
+
+async def predict_on_replicas(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
+    """Send ad-hoc series to the forecaster deployment."""
+    handle = serve.get_app_handle(FORECASTER_APP)
+    answer: list[dict[str, Any]] = await handle.predict.remote((series, horizon))
+    return answer
+
+
+def build_api() -> Any:
+    """Build the API in the replica that serves it."""
+    # Imported here: the application must never be pickled with this module.
+    from serve.application import build_app
+
+    return build_app(load(), predict_on_replicas)
+
+
+# Open sockets hold a slot each, so the limit is far above what a replica ever serves at once; replicas are fixed,
+# since idle sockets would look like load to an autoscaler.
+@serve.deployment(
+    num_replicas=1,
+    max_ongoing_requests=2000,
+    graceful_shutdown_timeout_s=10,
+    ray_actor_options={"num_cpus": 0.5},
+)
+@serve.ingress(build_api)
+class Api:
+    """REST and WebSocket API."""
+
+
+@serve.deployment(
+    max_ongoing_requests=8,
+    autoscaling_config={"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 2},
+    ray_actor_options={"num_cpus": 1},
+    graceful_shutdown_timeout_s=10,
+)
+class ForecasterDeployment:
+    """CPU inference. Loaded and warm before the replica counts as ready; a model that fails to load fails it."""
+
+    def __init__(self) -> None:
+        settings = load()
+        configure_logs(settings.log_level)
+        _bound_threads()
+        self._forecaster = Forecaster(load_chronos(settings.chronos_model))
+        self._forecaster.warm_up()
+
+    async def fit_shard(
+        self, series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
+    ) -> ChunkResult:
+        """Forecast one shard of a run, off the event loop."""
+        return await asyncio.to_thread(self._forecaster.fit_shard, series, classification, lead_times, horizon)
+
+    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.01)
+    async def predict(self, asked: list[tuple[list[AdHoc], int]]) -> list[list[dict[str, Any]]]:
+        """Ad-hoc requests that arrive together are answered in one pass."""
+        return await asyncio.to_thread(self._forecaster.predict, asked)
+
+
+def _bound_threads() -> None:
+    """One thread a replica: two replicas with a thread pool each would fight for the same cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+api = Api.bind()
+forecaster = ForecasterDeployment.bind()
+"""Import paths of a Serve config file: `serve.deployments:api`, `serve.deployments:forecaster`."""
+APPLICATIONS = ((FORECASTER_APP, forecaster, None), (API_APP, api, "/"))

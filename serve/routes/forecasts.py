@@ -1,0 +1,127 @@
+"""Forecast runs, per-item forecasts, and forecasts of series sent along."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import msgspec
+from litestar import Router, get, post
+from litestar.datastructures import State
+from litestar.params import Parameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.models import ForecastRun
+from db.paging import fetch_page
+from db.repositories import forecasts
+from serve.problems import NotFound
+from serve.routes.items import Cursor, Limit, Search
+from serve.schemas import (
+    ForecastRow,
+    ForecastRunOut,
+    ItemForecastOut,
+    Listing,
+    SeriesOut,
+    forecast_row,
+    forecast_run_out,
+    series_out,
+)
+from serve.security import OPERATOR, VIEWER
+
+MAX_SERIES = 200
+MAX_WEEKS = 1600
+
+
+class SeriesIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A weekly series; `start` is a Monday, null is a week without a record (no demand)."""
+
+    item: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    start: date
+    values: Annotated[list[float | None], msgspec.Meta(min_length=1, max_length=MAX_WEEKS)]
+
+
+class PredictIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Series to forecast and how many weeks ahead."""
+
+    series: Annotated[list[SeriesIn], msgspec.Meta(min_length=1, max_length=MAX_SERIES)]
+    horizon: Annotated[int, msgspec.Meta(ge=1, le=52)] = 13
+
+
+class PredictedOut(msgspec.Struct, frozen=True):
+    """The forecast of one series, the model that made it, and why that one."""
+
+    item: str
+    model: str
+    reason: str
+    rows: list[ForecastRow]
+
+
+class PredictOut(msgspec.Struct, frozen=True):
+    """One forecast a series, in the order asked."""
+
+    forecasts: list[PredictedOut]
+
+
+@get("/", opt=VIEWER, operation_id="listForecastRuns", summary="Forecast runs, newest first")
+async def list_runs(session: AsyncSession, limit: Limit = 20) -> list[ForecastRunOut]:
+    """Runs with their accuracy."""
+    runs = await forecasts.runs(session, limit)
+    metrics = list(await forecasts.metrics(session, [run.id for run in runs]))
+    return [forecast_run_out(run, metrics) for run in runs]
+
+
+@get("/latest", opt=VIEWER, operation_id="getLatestForecastRun", summary="The newest forecast run")
+async def get_latest(session: AsyncSession) -> ForecastRunOut:
+    """The newest run with its accuracy."""
+    run = await _latest(session)
+    return forecast_run_out(run, list(await forecasts.metrics(session, [run.id])))
+
+
+@get("/latest/series", opt=VIEWER, operation_id="listForecastSeries", summary="How each item was forecast")
+async def list_series(
+    session: AsyncSession,
+    search: Search = None,
+    sort: Annotated[
+        str | None, Parameter(description="item, name, abc, demand_class or model; '-' first: down")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[SeriesOut]:
+    """Class, model and reason per item."""
+    run = await _latest(session)
+    query = forecasts.series_statement(run.id, search)
+    page = await fetch_page(session, query, forecasts.SERIES_ORDER, sort=sort, limit=limit, cursor=cursor)
+    return Listing([series_out(row[0], row[1]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get("/latest/items/{code:str}", opt=VIEWER, operation_id="getItemForecast", summary="The newest forecast of an item")
+async def get_item_forecast(session: AsyncSession, code: str) -> ItemForecastOut:
+    """Weekly mean and quantiles of one item."""
+    run = await _latest(session)
+    found = await forecasts.item_forecast(session, run.id, code)
+    if found is None:
+        raise NotFound(f"the newest forecast has no item {code!r}")
+    item, series, rows = found
+    fields = msgspec.structs.asdict(series_out(series, item))
+    return ItemForecastOut(**fields, rows=[forecast_row(row) for row in rows])
+
+
+@post("/predict", opt=OPERATOR, status_code=200, operation_id="predict", summary="Forecast the series sent along")
+async def predict(data: PredictIn, state: State) -> PredictOut:
+    """Forecast ad-hoc series on the forecaster replicas; nothing is stored."""
+    answers = await state.predict([(each.item, each.start, each.values) for each in data.series], data.horizon)
+    return PredictOut([PredictedOut(**answer) for answer in answers])
+
+
+async def _latest(session: AsyncSession) -> ForecastRun:
+    run = await forecasts.latest(session)
+    if run is None:
+        raise NotFound("there is no forecast yet: start one with POST /jobs {kind: forecast}")
+    return run
+
+
+router = Router(
+    "/forecasts",
+    route_handlers=[list_runs, get_latest, list_series, get_item_forecast, predict],
+    tags=["Forecasts"],
+)

@@ -1,0 +1,80 @@
+"""Health and metrics, for balancers and monitors."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.datastructures import State
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.owner import Connections
+from db.repositories import jobs
+from serve.security import PUBLIC
+
+
+class HealthOut(msgspec.Struct, frozen=True):
+    """What works. `degraded` serves everything but live events; `down` serves nothing."""
+
+    status: str
+    database: bool
+    redis: bool
+    events: bool
+    connectors: list[str]
+    switched_off: dict[str, str]
+
+
+@get("/health", opt=PUBLIC, operation_id="getHealth", summary="Whether the system works")
+async def get_health(state: State) -> Response[HealthOut]:
+    """200 while the database answers, 503 otherwise."""
+    connections: Connections = state.connections
+    database = await _database_answers(connections)
+    redis = await _redis_answers(connections)
+    status = "down" if not database else "ok" if redis and state.hub.is_alive else "degraded"
+    health = HealthOut(
+        status=status,
+        database=database,
+        redis=redis,
+        events=state.hub.is_alive,
+        connectors=sorted(state.plugins.connectors),
+        switched_off={failure.entry_point: failure.reason for failure in state.plugins.failures},
+    )
+    return Response(health, status_code=200 if database else 503)
+
+
+@get("/metrics", opt=PUBLIC, operation_id="getMetrics", summary="Metrics in Prometheus' text format")
+async def get_metrics(state: State) -> Response[bytes]:
+    """Jobs by state, age of the oldest waiting job, open sockets."""
+    connections: Connections = state.connections
+    registry = CollectorRegistry()
+    by_state = Gauge("fmrp_jobs", "Jobs by state", ["state"], registry=registry)
+    oldest = Gauge("fmrp_oldest_waiting_job_seconds", "Age of the oldest waiting job", registry=registry)
+    clients = Gauge("fmrp_event_clients", "Open event sockets of this replica", registry=registry)
+    async with connections.sessions() as session:
+        for name, count in (await jobs.count_by_state(session)).items():
+            by_state.labels(name).set(count)
+        oldest.set(await jobs.oldest_waiting_age_s(session))
+    clients.set(state.hub.clients)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _database_answers(connections: Connections) -> bool:
+    try:
+        async with connections.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OSError):
+        return False
+    return True
+
+
+async def _redis_answers(connections: Connections) -> bool:
+    try:
+        await connections.redis.ping()
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+router = Router("/", route_handlers=[get_health, get_metrics], tags=["Operations"])

@@ -1,0 +1,118 @@
+"""Planning runs, their orders and capacity load."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.params import Parameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.models import PlanningRun
+from db.paging import fetch_page
+from db.repositories import plans
+from serve.problems import NotFound
+from serve.routes.items import Cursor, Limit, Search
+from serve.schemas import CapacityOut, CapacityRow, Listing, OrderOut, PlanOut, order_out, plan_out
+from serve.security import VIEWER
+
+OrderKind = Literal["purchase", "production"]
+Priority = Literal["critical", "high", "medium", "low"]
+Sort = Annotated[
+    str | None, Parameter(description="rank, item, release_date, due_date, quantity, value, past_due_days")
+]
+# A cell that begins like this would run as a formula in a spreadsheet.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@get("/", opt=VIEWER, operation_id="listPlans", summary="Planning runs, newest first")
+async def list_plans(session: AsyncSession, limit: Limit = 20) -> list[PlanOut]:
+    """Runs with their totals."""
+    return [plan_out(run) for run in await plans.runs(session, limit)]
+
+
+@get("/latest", opt=VIEWER, operation_id="getLatestPlan", summary="The newest planning run")
+async def get_latest(session: AsyncSession) -> PlanOut:
+    """Totals and warnings of the newest plan."""
+    return plan_out(await _latest(session))
+
+
+@get("/latest/orders", opt=VIEWER, operation_id="listPlannedOrders", summary="Planned orders, most urgent first")
+async def list_orders(
+    session: AsyncSession,
+    kind: OrderKind | None = None,
+    priority: Priority | None = None,
+    supplier: str | None = None,
+    search: Search = None,
+    sort: Sort = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[OrderOut]:
+    """Orders of the newest plan by filter."""
+    run = await _latest(session)
+    query = plans.orders_statement(run.id, kind=kind, priority=priority, supplier=supplier, search=search)
+    page = await fetch_page(session, query, plans.ORDERS_ORDER, sort=sort, limit=limit, cursor=cursor)
+    return Listing([order_out(*row[:3]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get(
+    "/latest/orders.csv",
+    opt=VIEWER,
+    operation_id="exportPlannedOrders",
+    summary="Planned orders as CSV",
+    media_type="text/csv",
+)
+async def export_orders(
+    session: AsyncSession,
+    kind: OrderKind | None = None,
+    priority: Priority | None = None,
+    supplier: str | None = None,
+    search: Search = None,
+) -> Response[str]:
+    """All orders that fit the filters, most urgent first; cells that would run as formulas are quoted."""
+    run = await _latest(session)
+    query = plans.orders_statement(run.id, kind=kind, priority=priority, supplier=supplier, search=search)
+    _, column, _ = plans.ORDERS_ORDER.resolve(None)
+    rows = (await session.execute(query.order_by(column))).all()
+    buffer = io.StringIO()
+    names = [name for name in OrderOut.__struct_fields__ if name != "id"]
+    writer = csv.writer(buffer)
+    writer.writerow(names)
+    for row in rows:
+        order = msgspec.structs.asdict(order_out(*row[:3]))
+        writer.writerow([safe_cell(order[name]) for name in names])
+    headers = {"Content-Disposition": f'attachment; filename="planned-orders-{run.as_of}.csv"'}
+    return Response(buffer.getvalue(), media_type="text/csv", headers=headers)
+
+
+@get("/latest/capacity", opt=VIEWER, operation_id="getCapacity", summary="Load per work centre and week")
+async def get_capacity(session: AsyncSession) -> CapacityOut:
+    """Planned hours against available hours."""
+    run = await _latest(session)
+    rows = []
+    for load, centre in await plans.capacity(session, run.id):
+        share = load.load_hours / load.capacity_hours if load.capacity_hours else None
+        rows.append(CapacityRow(centre.code, centre.name, load.week, load.load_hours, load.capacity_hours, share))
+    return CapacityOut(rows)
+
+
+def safe_cell(value: Any) -> Any:
+    """Neutralise text that a spreadsheet would take for a formula."""
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+async def _latest(session: AsyncSession) -> PlanningRun:
+    run = await plans.latest(session)
+    if run is None:
+        raise NotFound("there is no plan yet: start one with POST /jobs {kind: plan}")
+    return run
+
+
+router = Router(
+    "/plans", route_handlers=[list_plans, get_latest, list_orders, export_orders, get_capacity], tags=["Plans"]
+)

@@ -1,0 +1,126 @@
+"""Sources, uploads, ingestion runs and rejected rows."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from litestar import Request, Router, get, post
+from litestar.datastructures import State, UploadFile
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.events import job_event
+from actors.owner import Connections
+from actors.uploads import start_upload
+from db.paging import fetch_page
+from db.repositories import sources
+from ingestion.mapping import load_mappings
+from serve.problems import NotFound, TooLarge
+from serve.routes.items import Cursor, Limit
+from serve.schemas import (
+    IngestRunOut,
+    JobOut,
+    Listing,
+    MappingOut,
+    RejectedRowOut,
+    SourceOut,
+    ingest_run_out,
+    job_out,
+    rejected_row_out,
+    source_out,
+)
+from serve.security import OPERATOR, VIEWER, User
+
+
+@dataclass
+class UploadIn:
+    """A file and the mapping to read it with."""
+
+    file: UploadFile
+    mapping: str
+
+
+@get("/", opt=VIEWER, operation_id="listSources", summary="Configured sources")
+async def list_sources(session: AsyncSession) -> list[SourceOut]:
+    """Every source, without its configuration."""
+    return [source_out(each) for each in await sources.all_sources(session)]
+
+
+@get("/mappings", opt=VIEWER, operation_id="listMappings", summary="Mappings a file can be read with")
+async def list_mappings() -> list[MappingOut]:
+    """The shipped mappings."""
+    return [MappingOut(each.name, each.description, each.target) for each in load_mappings().values()]
+
+
+@post("/uploads", opt=OPERATOR, status_code=202, operation_id="uploadFile", summary="Upload a file to be taken in")
+async def upload(
+    request: Request[User, Any, Any],
+    state: State,
+    data: Annotated[UploadIn, Body(media_type=RequestEncodingType.MULTI_PART)],
+) -> JobOut:
+    """Keep the file and enqueue its ingestion in one transaction: once answered, it cannot be lost."""
+    connections: Connections = state.connections
+    content = await data.file.read()
+    if len(content) > connections.settings.upload_max_bytes:
+        raise TooLarge(f"file: {len(content):,} bytes; at most {connections.settings.upload_max_bytes:,} are taken")
+    async with connections.sessions.begin() as session:
+        job = await start_upload(
+            session, PurePath(data.file.filename).name, content, data.mapping, requested_by=request.user.email
+        )
+    await connections.events.publish(job_event(job))
+    return job_out(job)
+
+
+@get("/runs", opt=VIEWER, operation_id="listIngestRuns", summary="Ingestion runs of all sources, newest first")
+async def list_all_runs(session: AsyncSession, limit: Limit = 50, cursor: Cursor = None) -> Listing[IngestRunOut]:
+    """What was read, file by file."""
+    page = await fetch_page(
+        session, sources.runs_statement(), sources.RUNS_ORDER, sort=None, limit=limit, cursor=cursor
+    )
+    return Listing([ingest_run_out(row[0]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get("/{code:str}/runs", opt=VIEWER, operation_id="listSourceRuns", summary="Ingestion runs of a source")
+async def list_runs(
+    session: AsyncSession, code: str, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[IngestRunOut]:
+    """What was read from one source, file by file."""
+    if code != sources.UPLOAD and await sources.find(session, code) is None:
+        raise NotFound(f"no source with code {code!r}")
+    query = sources.runs_statement(code)
+    page = await fetch_page(session, query, sources.RUNS_ORDER, sort=None, limit=limit, cursor=cursor)
+    return Listing([ingest_run_out(row[0]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get("/runs/{run_id:uuid}", opt=VIEWER, operation_id="getIngestRun", summary="One ingestion run")
+async def get_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRunOut:
+    """A run with its row counts."""
+    run = await sources.find_run(session, run_id)
+    if run is None:
+        raise NotFound(f"no ingestion run {run_id}")
+    return ingest_run_out(run)
+
+
+@get(
+    "/runs/{run_id:uuid}/rejected-rows", opt=VIEWER, operation_id="listRejectedRows", summary="Rows not taken, and why"
+)
+async def list_rejected(
+    session: AsyncSession, run_id: uuid.UUID, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[RejectedRowOut]:
+    """Rejected rows in the order of the file."""
+    if await sources.find_run(session, run_id) is None:
+        raise NotFound(f"no ingestion run {run_id}")
+    query = sources.rejected_statement(run_id)
+    page = await fetch_page(session, query, sources.REJECTED_ORDER, sort=None, limit=limit, cursor=cursor)
+    return Listing([rejected_row_out(row[0]) for row in page.rows], page.next_cursor, page.total)
+
+
+router = Router(
+    "/sources",
+    route_handlers=[list_sources, list_mappings, upload, list_all_runs, list_runs, get_run, list_rejected],
+    tags=["Sources"],
+)

@@ -1,0 +1,364 @@
+"""What the API answers. Quantities and money as numbers, dates as ISO text."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from db.models import (
+    Forecast,
+    ForecastMetric,
+    ForecastRun,
+    ForecastSeries,
+    IngestRun,
+    Item,
+    Job,
+    PlannedOrder,
+    PlanningRun,
+    RejectedRow,
+    Source,
+    Supplier,
+)
+
+T = TypeVar("T")
+
+
+class Listing(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list; `next_cursor` asks for the next one."""
+
+    items: list[T]
+    next_cursor: str | None
+    total: int
+
+
+def number(value: Decimal | float | None) -> float | None:
+    """NUMERIC as a JSON number."""
+    return None if value is None else float(value)
+
+
+def some(value: Decimal | float) -> float:
+    """A NUMERIC that is never null."""
+    return float(value)
+
+
+class ItemOut(msgspec.Struct, frozen=True):
+    """An item with its stock on hand."""
+
+    code: str
+    name: str
+    kind: str
+    unit: str
+    category: str | None
+    cost: float | None
+    price: float | None
+    lead_time_days: int | None
+    min_order_qty: float | None
+    order_multiple: float | None
+    safety_stock: float | None
+    service_level: float | None
+    active: bool
+    on_hand: float
+    has_forecast: bool
+
+
+class ComponentOut(msgspec.Struct, frozen=True):
+    """One line of an item's bill of material."""
+
+    component: str
+    quantity_per: float
+    scrap_share: float
+
+
+class TermOut(msgspec.Struct, frozen=True):
+    """What one supplier asks for the item."""
+
+    supplier: str
+    price: float | None
+    min_order_qty: float | None
+    order_multiple: float | None
+    lead_time_days: int | None
+    priority: int
+
+
+class ItemDetail(ItemOut, frozen=True):
+    """An item with its structure and suppliers."""
+
+    bom: list[ComponentOut] = []
+    suppliers: list[TermOut] = []
+
+
+def item_fields(item: Item, on_hand: Decimal, has_forecast: bool) -> dict[str, Any]:
+    """The fields `ItemOut` and `ItemDetail` share."""
+    numbers = ("cost", "price", "min_order_qty", "order_multiple", "safety_stock", "service_level")
+    plain = ("code", "name", "kind", "unit", "category", "lead_time_days", "active")
+    return {
+        **{name: getattr(item, name) for name in plain},
+        **{name: number(getattr(item, name)) for name in numbers},
+        "on_hand": some(on_hand),
+        "has_forecast": has_forecast,
+    }
+
+
+class DemandRow(msgspec.Struct, frozen=True):
+    """Demand on a day or in a week."""
+
+    date: date
+    quantity: float
+    revenue: float | None
+
+
+class DemandOut(msgspec.Struct, frozen=True):
+    """A demand series."""
+
+    item: str
+    grain: str
+    rows: list[DemandRow]
+
+
+class MetricOut(msgspec.Struct, frozen=True):
+    """Backtest accuracy of a model on a demand class."""
+
+    model: str
+    demand_class: str
+    series: int
+    wql: float | None
+    rmsse: float | None
+    mase: float | None
+    wape: float | None
+    bias: float | None
+    coverage_80: float | None
+
+
+class ForecastRunOut(msgspec.Struct, frozen=True):
+    """A forecast run and its accuracy."""
+
+    id: uuid.UUID
+    created_at: datetime
+    as_of: date
+    horizon_weeks: int
+    items: int
+    metrics: list[MetricOut]
+
+
+def forecast_run_out(run: ForecastRun, metrics: list[ForecastMetric]) -> ForecastRunOut:
+    """Put a run and its metrics together."""
+    rows = [
+        MetricOut(**{name: getattr(each, name) for name in MetricOut.__struct_fields__})
+        for each in metrics
+        if each.run_id == run.id
+    ]
+    return ForecastRunOut(run.id, run.created_at, run.as_of, run.horizon_weeks, run.items, rows)
+
+
+class SeriesOut(msgspec.Struct, frozen=True):
+    """How one item was forecast."""
+
+    item: str
+    name: str
+    demand_class: str
+    adi: float | None
+    cv2: float | None
+    abc: str
+    xyz: str
+    model: str
+    reason: str
+    service_level: float
+    lead_time_weeks: float
+    lead_time_mean: float
+    lead_time_quantile: float
+
+
+def series_out(series: ForecastSeries, item: Item) -> SeriesOut:
+    """A series row with its item."""
+    fields = {name: getattr(series, name) for name in SeriesOut.__struct_fields__ if name not in ("item", "name")}
+    return SeriesOut(item=item.code, name=item.name, **fields)
+
+
+class ForecastRow(msgspec.Struct, frozen=True):
+    """Expected demand of a week and its quantiles."""
+
+    week: date
+    mean: float
+    q10: float
+    q25: float
+    q50: float
+    q75: float
+    q90: float
+
+
+def forecast_row(row: Forecast) -> ForecastRow:
+    """One stored week."""
+    names = ("mean", "q10", "q25", "q50", "q75", "q90")
+    return ForecastRow(row.week, **{name: some(getattr(row, name)) for name in names})
+
+
+class ItemForecastOut(SeriesOut, frozen=True):
+    """An item's forecast with how it was made."""
+
+    rows: list[ForecastRow] = []
+
+
+class PlanOut(msgspec.Struct, frozen=True):
+    """A planning run with totals and what was wrong in the data."""
+
+    id: uuid.UUID
+    created_at: datetime
+    as_of: date
+    forecast_run_id: uuid.UUID | None
+    horizon_days: int
+    summary: dict[str, Any]
+    warnings: list[Any]
+
+
+def plan_out(run: PlanningRun) -> PlanOut:
+    """A stored run."""
+    return PlanOut(**{name: getattr(run, name) for name in PlanOut.__struct_fields__})
+
+
+class OrderOut(msgspec.Struct, frozen=True):
+    """A planned order."""
+
+    id: uuid.UUID
+    kind: str
+    item: str
+    name: str
+    supplier: str | None
+    supplier_name: str | None
+    quantity: float
+    unit: str
+    release_date: date
+    due_date: date
+    priority: str
+    past_due_days: int
+    unit_cost: float | None
+    value: float | None
+    cause: str
+
+
+def order_out(order: PlannedOrder, item: Item, supplier: Supplier | None) -> OrderOut:
+    """A stored order with its item and supplier."""
+    return OrderOut(
+        id=order.id,
+        kind=order.kind,
+        item=item.code,
+        name=item.name,
+        supplier=supplier.code if supplier else None,
+        supplier_name=supplier.name if supplier else None,
+        quantity=some(order.quantity),
+        unit=item.unit,
+        release_date=order.release_date,
+        due_date=order.due_date,
+        priority=order.priority,
+        past_due_days=order.past_due_days,
+        unit_cost=number(order.unit_cost),
+        value=number(order.value),
+        cause=order.cause,
+    )
+
+
+class CapacityRow(msgspec.Struct, frozen=True):
+    """Load of a work centre in a week, in hours; share 1.0 is full."""
+
+    work_centre: str
+    name: str
+    week: date
+    load_hours: float
+    capacity_hours: float
+    load_share: float | None
+
+
+class CapacityOut(msgspec.Struct, frozen=True):
+    """Capacity load of a plan."""
+
+    rows: list[CapacityRow]
+
+
+class JobOut(msgspec.Struct, frozen=True):
+    """A job as it stands."""
+
+    id: uuid.UUID
+    kind: str
+    state: str
+    progress: float
+    step: str
+    message: str
+    attempts: int
+    max_attempts: int
+    parameters: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str | None
+    parent_id: uuid.UUID | None
+    requested_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def job_out(job: Job) -> JobOut:
+    """A stored job, without its traceback."""
+    return JobOut(**{name: getattr(job, name) for name in JobOut.__struct_fields__})
+
+
+class SourceOut(msgspec.Struct, frozen=True):
+    """A configured source. Its configuration is left out: it may hold secrets."""
+
+    code: str
+    name: str
+    connector: str
+    active: bool
+    rules: list[Any]
+
+
+def source_out(source: Source) -> SourceOut:
+    """A stored source."""
+    return SourceOut(source.code, source.name, source.connector, source.active, source.rules)
+
+
+class IngestRunOut(msgspec.Struct, frozen=True):
+    """One reading of one file: read = taken + merged + rejected."""
+
+    id: uuid.UUID
+    job_id: uuid.UUID
+    source: str
+    file: str
+    mapping: str
+    target: str
+    state: str
+    read: int
+    taken: int
+    merged: int
+    rejected: int
+    started_at: datetime
+    finished_at: datetime
+    error: str | None
+
+
+def ingest_run_out(run: IngestRun) -> IngestRunOut:
+    """A stored run."""
+    return IngestRunOut(**{name: getattr(run, name) for name in IngestRunOut.__struct_fields__})
+
+
+class RejectedRowOut(msgspec.Struct, frozen=True):
+    """A row that was not taken and why."""
+
+    line: int
+    field: str
+    reason: str
+    raw: str
+
+
+def rejected_row_out(row: RejectedRow) -> RejectedRowOut:
+    """A stored rejected row."""
+    return RejectedRowOut(row.line, row.field, row.reason, row.raw)
+
+
+class MappingOut(msgspec.Struct, frozen=True):
+    """A shipped mapping a file can be read with."""
+
+    name: str
+    description: str
+    target: str

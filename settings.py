@@ -1,0 +1,105 @@
+"""One typed settings object, read once from the environment and `.env` (prefix FMRP_).
+
+Nothing is validated at import: `load()` reads, checks and freezes. Every process of the stack (Ray workers, the
+dashboard, the command line) calls it once at start and passes the object on.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def normalise_database_url(url: str) -> str:
+    """Spell a PostgreSQL URL with the asyncpg driver in full.
+
+    SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3, which is not installed here.
+
+    Raises:
+        ValueError: the URL does not name PostgreSQL, or names another driver.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ValueError("expected postgresql://user:password@host:port/database")
+    if scheme in {"postgresql", "postgres", "postgresql+asyncpg"}:
+        return f"postgresql+asyncpg://{rest}"
+    raise ValueError(f"expected a postgresql:// URL for the asyncpg driver, not {scheme}://")
+
+
+def _database_url(value: object) -> object:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return normalise_database_url(value) if isinstance(value, str) and value else None
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Secrets are `SecretStr`: they are never printed."""
+
+    model_config = SettingsConfigDict(env_prefix="FMRP_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())] = Field(
+        default=Path(".fmrp"), description="Folder of the embedded stack: database, Redis, inbox, logs."
+    )
+    database_url: Annotated[SecretStr | None, BeforeValidator(_database_url)] = Field(
+        default=None, description="A real PostgreSQL 16+ instead of the embedded one."
+    )
+    redis_url: SecretStr | None = Field(default=None, description="A real Redis instead of the embedded one.")
+    database_pool_size: int = Field(default=5, ge=1, le=100)
+
+    host: str = Field(default="127.0.0.1", description="Address the API and the dashboard listen on.")
+    api_port: int = Field(default=8000, ge=1, le=65535)
+    dashboard_port: int = Field(default=3000, ge=1, le=65535)
+
+    token_secret: SecretStr | None = Field(default=None, description="Signs log-in tokens; 32 characters or more.")
+    token_ttl_s: int = Field(default=900, ge=60, description="Life of an access token.")
+    allowed_origins: tuple[str, ...] = Field(default=(), description="Browser origins that may call the API.")
+    admin_email: str = "admin@example.com"
+
+    upload_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    events_max_length: int = Field(default=20_000, ge=100, description="Events kept in the Redis stream for replay.")
+    job_heartbeat_s: float = Field(default=6.0, ge=1.0, description="A worker silent for this long has died.")
+    job_max_attempts: int = Field(default=4, ge=1)
+
+    chronos_model: str | None = Field(default=None, description="Hub id, folder or s3:// path of a Chronos model.")
+    forecast_horizon_weeks: int = Field(default=13, ge=1, le=52)
+    planning_horizon_weeks: int = Field(default=26, ge=1, le=104)
+    required_connectors: tuple[str, ...] = Field(default=(), description="Connectors without which nothing starts.")
+
+    log_level: str = "INFO"
+
+    @property
+    def inbox_dir(self) -> Path:
+        """Folder that the shipped `inbox` source watches."""
+        return self.data_dir / "inbox"
+
+    def require_database_url(self) -> str:
+        """Return the database URL.
+
+        Raises:
+            RuntimeError: none is set and no embedded stack has announced one.
+        """
+        if self.database_url is None:
+            raise RuntimeError("no database: set FMRP_DATABASE_URL, or start the embedded stack with `make up`")
+        return self.database_url.get_secret_value()
+
+    def require_redis_url(self) -> str:
+        """Return the Redis URL. Raises RuntimeError when none is set."""
+        if self.redis_url is None:
+            raise RuntimeError("no Redis: set FMRP_REDIS_URL, or start the embedded stack with `make up`")
+        return self.redis_url.get_secret_value()
+
+    def require_token_secret(self) -> str:
+        """Return the signing secret. Raises RuntimeError when it is missing or too short to be one."""
+        if self.token_secret is None or len(self.token_secret.get_secret_value()) < 32:
+            raise RuntimeError("FMRP_TOKEN_SECRET is missing or shorter than 32 characters")
+        return self.token_secret.get_secret_value()
+
+
+@lru_cache(maxsize=1)
+def load() -> Settings:
+    """Read the settings once for this process."""
+    return Settings()
