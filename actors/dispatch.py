@@ -1,7 +1,7 @@
 """The dispatcher: takes job ids from the durable queue, begins an attempt, and hands it to the owning actor.
 
-Several may run at once, in one cluster or two: the queue hands each id to one of them, the claim counts the attempt, and
-the attempt number fences every write.
+Several may run at once, in one cluster or two: the queue hands each id to one of them, the claim counts the attempt,
+and the attempt number fences every write.
 """
 
 from __future__ import annotations

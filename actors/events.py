@@ -72,7 +72,8 @@ class EventStream:
     """
 
     def __init__(self, redis: Redis, max_length: int) -> None:
-        self._redis = redis
+        # The client's stubs give every answer a union of types; ours are always bytes (decode_responses is off).
+        self._redis: Any = redis
         self._max_length = max_length
         self._append = redis.register_script(self._APPEND)
 

@@ -1,4 +1,4 @@
-"""The forecasting actor's work: read demand, classify it, have the forecaster replicas fit shards of it, store the run."""
+"""The forecasting actor's work: classify demand, have the forecaster replicas fit shards of it, store the run."""
 
 from __future__ import annotations
 

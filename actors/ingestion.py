@@ -25,10 +25,11 @@ from db.models import IngestRun, Source, SourceFile
 from db.repositories import jobs, sources, targets
 from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
 from ingestion.errors import IngestionError
-from ingestion.ingest import Ingested, KnownCodes, ingest
+from ingestion.ingest import Ingested, ingest
 from ingestion.limits import Limits
 from ingestion.mapping import Mapping, load_mappings
 from ingestion.net_cancellations import net_cancellations
+from ingestion.validate import KnownCodes
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ class IngestionWork:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._mappings: dict[str, Mapping] = load_mappings()
+        self._mappings = load_mappings()
         self._plugins: LoadReport = load_connectors()
         settings = connections.settings
         self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)
@@ -112,11 +113,9 @@ class IngestionWork:
 
     async def _keep(self, run: JobRun, source: Source, batch: Batch) -> None:
         try:
-            content = await asyncio.to_thread(batch.file.read)
+            content, problem = await asyncio.to_thread(batch.file.read), ""
         except SkippableError as error:
             content, problem = b"", str(error)
-        else:
-            problem = None
         digest = hashlib.sha256(content).hexdigest()
         async with run.sessions.begin() as session:
             # Fences this attempt: raises Superseded, and nothing of this transaction stays.
@@ -127,7 +126,7 @@ class IngestionWork:
             stored = await sources.find(session, source.code, lock=True)
             if stored is not None:
                 stored.state = dict(batch.state)
-            if problem is not None:
+            if problem:
                 await sources.settle_file(session, file_id, "failed")
                 record = _run_row(run, source.code, batch.file.name, file_id, "", "", "failed", error=problem)
                 await sources.add_run(session, record)

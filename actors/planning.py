@@ -14,7 +14,8 @@ from actors.owner import Connections
 from actors.run import JobRun
 from db.models import PlanningRun
 from db.repositories import forecasts, plans, plant
-from planning.plan import PlanInputs, PlanParameters, plan
+from planning.inputs import PlanInputs, PlanParameters
+from planning.plan import plan
 
 
 class PlanningWork:

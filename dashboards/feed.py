@@ -88,7 +88,9 @@ class Feed:
 
     async def _listen(self, api: ApiClient, socket: ClientConnection) -> None:
         while True:
-            frame = await asyncio.wait_for(socket.recv(), self._silence_s)
+            # Not wait_for: up to Python 3.11 it swallows a cancellation that meets an arriving frame.
+            async with asyncio.timeout(self._silence_s):
+                frame = await socket.recv()
             event = msgspec.json.decode(frame, type=Event, strict=False)
             if event.type == "gap":
                 await self._snapshot(api)

@@ -71,7 +71,8 @@ export function render({model}) {
   window.addEventListener("popstate", went)
   model.on("remove", () => window.removeEventListener("popstate", went))
   // On a phone the navigation lies over the page, so it starts closed.
-  if (window.innerWidth < 900) { model.send_msg({narrow: true}) }
+  // Asked for by the server: a message sent while the document is still being built is lost.
+  model.on("ready", () => { if (window.innerWidth < 900) { model.send_msg({narrow: true}) } })
   const root = document.createElement("span")
   root.hidden = true
   return root
@@ -111,6 +112,7 @@ class Browser(JSComponent):  # type: ignore[misc]
     page_title = param.String(default="")
     leave_to = param.String(default="")
     dark = param.Boolean(default=False)
+    ready = param.Boolean(default=False)
 
     _esm = _BROWSER_JS
 

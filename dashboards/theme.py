@@ -70,6 +70,9 @@ PAGE_SX: dict[str, Any] = {
 # One height for text fields and selects that stand side by side.
 FIELD_SX: dict[str, Any] = {".MuiInputBase-root": {"height": "40px", "backgroundColor": "background.paper"}}
 
+# Panel limits nested columns to the height of the visible area, where the next one would then cover their end.
+NATURAL_HEIGHT = {"max-height": "none"}
+
 # A chart stands on the same plate as the cards.
 PLATE = {
     "background": "var(--mui-palette-background-paper)",

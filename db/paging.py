@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, Text, and_, cast, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 MAX_LIMIT = 500
+# A query with any columns: the caller knows them.
+Rows = Select[*tuple[Any, ...]]
 
 
 class BadCursor(ValueError):
@@ -35,11 +38,11 @@ class Order:
     """How a list may be sorted: field name -> column, the default field ('-' before it: descending), and the unique
     column that breaks ties."""
 
-    columns: dict[str, ColumnElement[Any]]
+    columns: Mapping[str, SQLColumnExpression[Any]]
     default: str
-    key: ColumnElement[Any]
+    key: SQLColumnExpression[Any]
 
-    def resolve(self, sort: str | None) -> tuple[str, ColumnElement[Any], bool]:
+    def resolve(self, sort: str | None) -> tuple[str, SQLColumnExpression[Any], bool]:
         """Return (field, column, descending). Raises BadSort for an unknown field."""
         wanted = sort or self.default
         name = wanted.removeprefix("-")
@@ -49,7 +52,13 @@ class Order:
 
 
 async def fetch_page(
-    session: AsyncSession, query: Select[Any], order: Order, *, sort: str | None, limit: int, cursor: str | None
+    session: AsyncSession,
+    query: Rows,
+    order: Order,
+    *,
+    sort: str | None,
+    limit: int,
+    cursor: str | None,
 ) -> Page:
     """Fetch one page of `query`, which has filters and no order. Nulls sort last, whatever the direction.
 
@@ -73,7 +82,7 @@ async def fetch_page(
 
 
 def _after(
-    column: ColumnElement[Any], key: ColumnElement[Any], descending: bool, value: Any, last_key: Any
+    column: SQLColumnExpression[Any], key: SQLColumnExpression[Any], descending: bool, value: Any, last_key: Any
 ) -> ColumnElement[bool]:
     last = _typed(key, last_key)
     if value is None:
@@ -83,7 +92,7 @@ def _after(
     return or_(beyond, and_(column == typed, key > last), column.is_(None))
 
 
-def _typed(column: ColumnElement[Any], value: Any) -> ColumnElement[Any]:
+def _typed(column: Any, value: Any) -> ColumnElement[Any]:
     return cast(literal(str(value), Text), column.type)
 
 

@@ -6,6 +6,7 @@ Writers call `prepare_range` before they store; readers see one table either way
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,7 +37,7 @@ def detect_timescale(connection: Connection) -> str | None:
     return str(version)
 
 
-def partition_option(table: str, *, hypertables: bool) -> dict[str, str]:
+def partition_option(table: str, *, hypertables: bool) -> dict[str, Any]:
     """Keyword for `create_table`: native range partitions where there are no hypertables."""
     return {} if hypertables else {"postgresql_partition_by": f"RANGE ({SERIES[table]})"}
 

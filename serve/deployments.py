@@ -67,7 +67,9 @@ class ForecasterDeployment:
         """Forecast one shard of a run, off the event loop."""
         return await asyncio.to_thread(self._forecaster.fit_shard, series, classification, lead_times, horizon)
 
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.01)
+    @serve.batch(  # type: ignore[untyped-decorator]  # Ray ships no types
+        max_batch_size=32, batch_wait_timeout_s=0.01
+    )
     async def predict(self, asked: list[tuple[list[AdHoc], int]]) -> list[list[dict[str, Any]]]:
         """Ad-hoc requests that arrive together are answered in one pass."""
         return await asyncio.to_thread(self._forecaster.predict, asked)
@@ -80,7 +82,9 @@ def _bound_threads() -> None:
     torch.set_num_threads(1)
 
 
-api = Api.bind()
-forecaster = ForecasterDeployment.bind()
+_api: Any = Api
+_forecaster: Any = ForecasterDeployment
+api = _api.bind()
+forecaster = _forecaster.bind()
 """Import paths of a Serve config file: `serve.deployments:api`, `serve.deployments:forecaster`."""
 APPLICATIONS = ((FORECASTER_APP, forecaster, None), (API_APP, api, "/"))

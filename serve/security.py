@@ -28,6 +28,8 @@ SOCKET = {"role": "viewer", "exclude_from_auth": True, "own_check": True}
 VIEWER = {"role": "viewer"}
 OPERATOR = {"role": "operator"}
 
+ISSUER = "fmrp"
+AUDIENCE = "fmrp-api"
 TICKET_TTL_S = 30
 # argon2 takes 64 MB and a tenth of a second of one core: more than a few at once would be a denial of service.
 _HASHING = asyncio.Semaphore(2)
@@ -84,8 +86,8 @@ def build_auth(settings: Settings) -> JWTAuth[User]:
         retrieve_user_handler=retrieve_user,
         token_secret=settings.require_token_secret(),
         default_token_expiration=timedelta(seconds=settings.token_ttl_s),
-        accepted_issuers=["fmrp"],
-        accepted_audiences=["fmrp-api"],
+        accepted_issuers=[ISSUER],
+        accepted_audiences=[AUDIENCE],
     )
 
 
@@ -125,8 +127,8 @@ async def authenticate_socket(connection: ASGIConnection[Any, Any, Any, Any], au
             header.removeprefix("Bearer "),
             secret=auth.token_secret,
             algorithm=auth.algorithm,
-            issuer=["fmrp"],
-            audience=["fmrp-api"],
+            issuer=[ISSUER],
+            audience=[AUDIENCE],
         )
         user_id = token.sub
     user = await find_user(state.connections.sessions, user_id) if user_id else None

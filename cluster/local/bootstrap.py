@@ -38,7 +38,11 @@ async def prepare_database(settings: Settings) -> str | None:
                     code="inbox",
                     name="Inbox folder",
                     connector="folder",
-                    config={"path": str(settings.inbox_dir), "max_file_bytes": settings.upload_max_bytes},
+                    config={
+                        "path": str(settings.inbox_dir),
+                        "max_file_bytes": settings.upload_max_bytes,
+                        "min_age_s": 2.0,
+                    },
                     rules=[{"pattern": pattern, "mapping": mapping} for pattern, mapping in INBOX_RULES],
                 ),
             )

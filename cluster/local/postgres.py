@@ -72,7 +72,7 @@ class EmbeddedPostgres:
             return False
         with suppress(psutil.NoSuchProcess, TypeError, ValueError):
             process = psutil.Process(self._server.get_pid())
-            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
         return False
 
     def restart(self) -> None:

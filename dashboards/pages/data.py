@@ -14,7 +14,7 @@ from dashboards.api_types import Mapping, RejectedRow, Source, SourceRun
 from dashboards.fragments import badge, card, empty, failure, skeleton, table, title
 from dashboards.markup import Markup
 from dashboards.shell.context import Context
-from dashboards.theme import FIELD_SX
+from dashboards.theme import FIELD_SX, NATURAL_HEIGHT
 
 LARGEST_UPLOAD = 64 * 2**20
 
@@ -57,6 +57,7 @@ class DataPage:
             pn.FlexBox(self._mapping, self._file, self._upload, align_items="center", gap="12px", margin=(0, 0, 20, 0)),
             visible=context.user.may_operate,
             sizing_mode="stretch_width",
+            styles=NATURAL_HEIGHT,
         )
         self.view = pn.Column(
             Markup(title("Data", "Every row is accounted for: read = taken + merged + rejected.")),
@@ -65,6 +66,7 @@ class DataPage:
             self._rejected,
             sizing_mode="stretch_width",
             css_classes=["fmrp-page-data"],
+            styles=NATURAL_HEIGHT,
         )
         self._active: frozenset[str] = frozenset()
 

@@ -16,7 +16,7 @@ from dashboards.pages.accuracy import accuracy_table
 from dashboards.pages.chart import forecast_figure
 from dashboards.shell.context import Context
 from dashboards.state import PageCursor
-from dashboards.theme import FIELD_SX, PLATE
+from dashboards.theme import FIELD_SX, NATURAL_HEIGHT, PLATE
 
 
 class ForecastsPage:
@@ -51,14 +51,15 @@ class ForecastsPage:
             styles=PLATE,
         )
         self._accuracy = Markup(skeleton("Accuracy"), on_action=self._act)
-        left = pn.Column(self._search, self._list, width=360, margin=(0, 16, 0, 0))
-        right = pn.Column(self._facts, self._chart, sizing_mode="stretch_width", min_width=380)
+        left = pn.Column(self._search, self._list, width=360, margin=(0, 16, 0, 0), styles=NATURAL_HEIGHT)
+        right = pn.Column(self._facts, self._chart, sizing_mode="stretch_width", min_width=380, styles=NATURAL_HEIGHT)
         self.view = pn.Column(
             self._heading,
-            pn.Row(left, right, sizing_mode="stretch_width"),
+            pn.Row(left, right, sizing_mode="stretch_width", styles=NATURAL_HEIGHT),
             self._accuracy,
             sizing_mode="stretch_width",
             css_classes=["fmrp-page-forecasts"],
+            styles=NATURAL_HEIGHT,
         )
 
     async def load(self) -> None:

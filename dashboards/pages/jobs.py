@@ -10,6 +10,7 @@ from dashboards.api_types import Job
 from dashboards.fragments import badge, bar, card, empty, failure, table, title
 from dashboards.markup import Markup
 from dashboards.shell.context import Context
+from dashboards.theme import NATURAL_HEIGHT
 
 _HEADS = (
     ("Job", ""),
@@ -34,6 +35,7 @@ class JobsPage:
             self._table,
             sizing_mode="stretch_width",
             css_classes=["fmrp-page-jobs"],
+            styles=NATURAL_HEIGHT,
         )
         self.jobs_changed()
 

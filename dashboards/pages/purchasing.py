@@ -17,7 +17,7 @@ from dashboards.markup import Markup
 from dashboards.pages.order_table import order_table
 from dashboards.shell.context import Context
 from dashboards.state import OrderFilter, PageCursor
-from dashboards.theme import FIELD_SX
+from dashboards.theme import FIELD_SX, NATURAL_HEIGHT
 
 _KIND_CHOICES = {"Purchase": "purchase", "Production": "production", "All": ""}
 
@@ -40,6 +40,7 @@ class PurchasingPage:
             self._list,
             sizing_mode="stretch_width",
             css_classes=["fmrp-page-purchasing"],
+            styles=NATURAL_HEIGHT,
         )
         self._filter.param.watch(self._filtered, ["kind", "priority", "supplier", "search"])
 

@@ -17,6 +17,7 @@ from dashboards.pages.accuracy import gain_over_naive
 from dashboards.pages.order_table import order_table
 from dashboards.shell.context import Context
 from dashboards.state import DAY_STEPS
+from dashboards.theme import NATURAL_HEIGHT
 
 _STEP_NAMES = {"ingest": "Take in data", "forecast": "Forecast", "plan": "Plan"}
 
@@ -47,12 +48,13 @@ class TodayPage:
         self._day = Markup(css_classes=["fmrp-day"], on_action=self._act)
         self._orders = Markup(skeleton("Most urgent orders"), on_action=self._act)
         self.view = pn.Column(
-            pn.Row(self._heading, self._start, sizing_mode="stretch_width"),
+            pn.Row(self._heading, self._start, sizing_mode="stretch_width", styles=NATURAL_HEIGHT),
             self._kpis,
             self._day,
             self._orders,
             sizing_mode="stretch_width",
             css_classes=["fmrp-page-today"],
+            styles=NATURAL_HEIGHT,
         )
         self.jobs_changed()
 

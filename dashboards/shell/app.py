@@ -26,7 +26,7 @@ from dashboards.sessions import SessionStore, SignedIn
 from dashboards.shell.context import Context, Page
 from dashboards.shell.navigation import nav_html, place_of, top_html
 from dashboards.state import JobBoard
-from dashboards.theme import PAGE_SX, THEME_CONFIG
+from dashboards.theme import NATURAL_HEIGHT, PAGE_SX, THEME_CONFIG
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Shell:
         self._notice = Markup(on_action=self._dismiss, visible=False, css_classes=["fmrp-notice"])
         self._nav = Markup(nav_html(self._here), margin=0, on_action=lambda _, path: self._go(path))
         self._top = Markup(top_html(signed_in.user, process.board.connection), margin=0)
-        self._content = pn.Column(sizing_mode="stretch_width", min_height=400)
+        self._content = pn.Column(sizing_mode="stretch_width", min_height=400, styles=NATURAL_HEIGHT)
         self._dialog, self._dialog_text, self._dialog_do = self._confirmation()
         self.page = self._frame(dark)
         self.page.param.watch(self._dark_switched, "dark_theme")
@@ -94,6 +94,7 @@ class Shell:
             self._browser,
             sizing_mode="stretch_width",
             margin=(4, 24, 40, 24),
+            styles=NATURAL_HEIGHT,
         )
         return pmui.Page(
             title="",
@@ -115,10 +116,16 @@ class Shell:
         text = Markup()
         do = pmui.Button(label="Yes", color="primary", variant="contained", css_classes=["fmrp-confirm"])
         keep = pmui.Button(label="Keep as it is", variant="text", css_classes=["fmrp-dismiss"])
-        dialog = pmui.Dialog(text, pn.Row(do, keep), open=False, show_close_button=False, width_option="xs")
+        dialog = pmui.Dialog(
+            text, pn.Row(do, keep, styles=NATURAL_HEIGHT), open=False, show_close_button=False, width_option="xs"
+        )
         do.on_click(self._confirmed)
         keep.on_click(lambda _: dialog.param.update(open=False))
         return dialog, text, do
+
+    def opened(self) -> None:
+        """The browser has the document: it may tell of itself now."""
+        self._browser.ready = True
 
     async def show(self) -> None:
         """Make the page of the current address, show it and read its data."""
@@ -214,6 +221,7 @@ def build_app(process: Process) -> Callable[[], Any]:
         tasks: list[asyncio.Task[None]] = []
 
         async def loaded() -> None:
+            shell.opened()
             tasks.append(asyncio.create_task(shell.pass_changes_on(document)))
             await shell.show()
 

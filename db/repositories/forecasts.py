@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
-from sqlalchemy import Select, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.copy import stage
 from db.models import Forecast, ForecastMetric, ForecastRun, ForecastSeries, Item
-from db.paging import Order
+from db.paging import Order, Rows
 from db.timeseries import prepare_range
 
 SERIES_ORDER = Order(
@@ -95,7 +94,7 @@ async def metrics(session: AsyncSession, run_ids: Sequence[uuid.UUID]) -> Sequen
     return (await session.execute(query)).scalars().all()
 
 
-def series_statement(run_id: uuid.UUID, search: str | None) -> Select[Any]:
+def series_statement(run_id: uuid.UUID, search: str | None) -> Rows:
     """Series rows of a run with the item's code and name, filtered by free text."""
     query = select(ForecastSeries, Item).join(Item, Item.id == ForecastSeries.item_id)
     query = query.where(ForecastSeries.run_id == run_id)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Date, Select, and_, cast, exists, func, select
+from sqlalchemy import Date, and_, cast, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import BomLine, Demand, ForecastSeries, Item, Stock, Supplier, SupplierTerm
-from db.paging import Order
+from db.paging import Order, Rows
 
 ORDER = Order(
     {
@@ -30,7 +30,7 @@ ORDER = Order(
 
 def statement(
     forecast_run_id: uuid.UUID | None, *, search: str | None = None, kind: str | None = None, code: str | None = None
-) -> Select[Any]:
+) -> Rows:
     """Items with their stock on hand and whether the given run forecast them."""
     on_hand = (
         select(func.coalesce(func.sum(Stock.on_hand), 0))

@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models.job import FINAL_STATES, Job
+from db.paging import Rows
 
 
 class Superseded(Exception):
@@ -26,7 +27,7 @@ async def get(session: AsyncSession, job_id: uuid.UUID, *, lock: bool = False) -
     return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
 
 
-def statement(*, state: str | None = None, kind: str | None = None, parent_id: uuid.UUID | None = None) -> Select[Any]:
+def statement(*, state: str | None = None, kind: str | None = None, parent_id: uuid.UUID | None = None) -> Rows:
     """Jobs by state, kind and parent."""
     query = select(Job)
     if state:
@@ -86,7 +87,7 @@ async def report_progress(
     cancel_requested = (await session.execute(query)).scalar_one_or_none()
     if cancel_requested is None:
         raise Superseded(f"job {job_id} attempt {attempt}")
-    return cancel_requested
+    return bool(cancel_requested)
 
 
 async def finish(
@@ -117,7 +118,7 @@ async def finish(
         )
         .returning(Job)
     )
-    job = (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
+    job: Job | None = (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
     if job is None:
         raise Superseded(f"job {job_id} attempt {attempt}")
     return job

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Select, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from db.copy import stage
 from db.models import CapacityLoad, Item, PlannedOrder, PlanningRun, Supplier, WorkCentre
-from db.paging import Order
+from db.paging import Order, Rows
 
 ORDERS_ORDER = Order(
     {
@@ -43,8 +43,8 @@ async def store(session: AsyncSession, run: PlanningRun, orders: pl.DataFrame, c
         text(
             "INSERT INTO planned_order (id, run_id, rank, kind, item_id, supplier_id, quantity, release_date, due_date,"
             " priority, past_due_days, unit_cost, value, cause)"
-            " SELECT s.id::uuid, :run_id, s.rank, s.kind, i.id, p.id, s.quantity, s.release_date, s.due_date, s.priority,"
-            " s.past_due_days, s.unit_cost, s.value, s.cause"
+            " SELECT s.id::uuid, :run_id, s.rank, s.kind, i.id, p.id, s.quantity, s.release_date, s.due_date,"
+            " s.priority, s.past_due_days, s.unit_cost, s.value, s.cause"
             " FROM staged s JOIN item i ON i.code = s.item LEFT JOIN supplier p ON p.code = s.supplier"
         ),
         {"run_id": run.id},
@@ -82,7 +82,7 @@ def orders_statement(
     priority: str | None = None,
     supplier: str | None = None,
     search: str | None = None,
-) -> Select[Any]:
+) -> Rows:
     """Orders of a run with their item and supplier, by filters."""
     query = (
         select(PlannedOrder, Item, Supplier)

@@ -33,7 +33,8 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
             **{"lead_time_days": _I, "priority": _I},
         },
         "SELECT i.code, p.code, t.price, t.min_order_qty, t.order_multiple, t.lead_time_days, t.priority"
-        " FROM supplier_term t JOIN item i ON i.id = t.item_id JOIN supplier p ON p.id = t.supplier_id ORDER BY 1, 7, 2",
+        " FROM supplier_term t JOIN item i ON i.id = t.item_id JOIN supplier p ON p.id = t.supplier_id"
+        " ORDER BY 1, 7, 2",
     ),
     "bom_lines": (
         {"parent": _S, "component": _S, "quantity_per": _F, "scrap_share": _F, "valid_from": _D, "valid_to": _D},

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
-from sqlalchemy import Select, delete, select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
@@ -15,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from db.copy import driver_of
 from db.models import IngestRun, RejectedRow, Source, SourceFile
-from db.paging import Order
+from db.paging import Order, Rows
 
 RUNS_ORDER = Order({"finished_at": IngestRun.finished_at, "file": IngestRun.file}, "-finished_at", IngestRun.id)
 REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
@@ -135,7 +134,7 @@ async def store_rejected(session: AsyncSession, run_id: uuid.UUID, rejected: pl.
     )
 
 
-def runs_statement(source: str | None = None) -> Select[Any]:
+def runs_statement(source: str | None = None) -> Rows:
     """Runs, of one source or of all."""
     return select(IngestRun).where(IngestRun.source == source) if source else select(IngestRun)
 
@@ -145,7 +144,7 @@ async def find_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRun | None
     return await session.get(IngestRun, run_id)
 
 
-def rejected_statement(run_id: uuid.UUID) -> Select[Any]:
+def rejected_statement(run_id: uuid.UUID) -> Rows:
     """Rejected rows of a run."""
     return select(RejectedRow).where(RejectedRow.run_id == run_id)
 
@@ -164,3 +163,15 @@ async def totals(session: AsyncSession, job_id: uuid.UUID) -> dict[str, int]:
         )
     ).one()
     return {name: int(value) for name, value in row._mapping.items()}
+
+
+async def rejected_of_job(session: AsyncSession, job_id: uuid.UUID, limit: int) -> Sequence[RejectedRow]:
+    """The first rejected rows of a job's runs."""
+    query = (
+        select(RejectedRow)
+        .join(IngestRun, IngestRun.id == RejectedRow.run_id)
+        .where(IngestRun.job_id == job_id)
+        .order_by(RejectedRow.run_id, RejectedRow.line)
+        .limit(limit)
+    )
+    return (await session.execute(query)).scalars().all()

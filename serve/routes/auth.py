@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from actors.owner import Connections
 from db.repositories import users
 from serve.problems import TooManyRequests
-from serve.security import PUBLIC, VIEWER, User, verify_password
+from serve.security import AUDIENCE, ISSUER, PUBLIC, VIEWER, User, verify_password
 
 ATTEMPTS_A_MINUTE = 10
 
@@ -59,7 +59,7 @@ async def log_in(data: LoginIn, state: State) -> LoginOut:
         raise NotAuthorizedException("e-mail or password is wrong")
     assert account is not None
     auth: JWTAuth[User] = state.auth
-    token = auth.create_token(str(account.id), token_issuer="fmrp", token_audience="fmrp-api")
+    token = auth.create_token(str(account.id), token_issuer=ISSUER, token_audience=AUDIENCE)
     user = User(str(account.id), account.email, account.name, account.role)
     return LoginOut(token, "Bearer", state.settings.token_ttl_s, user_out(user))
 

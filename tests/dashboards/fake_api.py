@@ -172,6 +172,11 @@ class World:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    async def drop_sockets(self) -> None:
+        for socket in list(self.sockets):
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                await socket.close(1012)
+
     async def run_day(self, day: dict[str, Any]) -> None:
         self.set_job(day, state="running")
         for place, (kind, note) in enumerate(
@@ -548,9 +553,7 @@ class FakeApi:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for socket in list(self.world.sockets):
-            with contextlib.suppress(RuntimeError):
-                await socket.close()
+        await self.world.drop_sockets()
         self._server.should_exit = True
         if self._task:
             await self._task

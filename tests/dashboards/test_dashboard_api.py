@@ -149,8 +149,7 @@ async def test_after_a_disconnect_the_feed_resumes_after_the_last_id(http: httpx
         last = feed.last_id
         seen: list[str] = []
         board.listen(lambda: seen.append(board.connection))
-        for socket in list(fake.world.sockets):
-            await socket.close(1012)
+        await fake.world.drop_sockets()
         missed = fake.world.new_job("forecast")
         await until(board, lambda: board.get(missed["id"]) is not None and board.connection == "live")
         assert "reconnecting" in seen

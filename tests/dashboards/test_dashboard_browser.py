@@ -147,15 +147,11 @@ def test_a_job_is_cancelled_only_after_a_confirmation(page: Any, dashboard: Dash
 
 
 def test_a_lost_stream_is_shown_and_comes_back(page: Any, dashboard: Dashboard) -> None:
-    async def close_all() -> None:
-        for socket in list(dashboard.api.world.sockets):
-            await socket.close(1012)
-
     sign_in(page, "/jobs")
     expect(page.locator(".top[data-connection=live]")).to_be_visible()
     dashboard.api.world.broken.add("/events/ticket")
     try:
-        dashboard.api.run(close_all())
+        dashboard.api.run(dashboard.api.world.drop_sockets())
         expect(page.locator(".fmrp-reconnecting")).to_be_visible()
     finally:
         dashboard.api.world.broken.discard("/events/ticket")

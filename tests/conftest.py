@@ -1,0 +1,139 @@
+"""Real servers for tests: PostgreSQL and Redis from their wheels, or those that FMRP_DATABASE_URL and FMRP_REDIS_URL name.
+
+Every test gets a database of its own, cloned from a migrated template, and an empty Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis as redis_client
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+
+from actors.owner import Connections
+from cluster.local.postgres import EmbeddedPostgres
+from cluster.local.redis import EmbeddedRedis
+from db import migrate
+from settings import Settings, normalise_database_url
+
+TEMPLATE = "fmrp_test_template"
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """Where embedded servers keep their data; short, because a socket's path must be."""
+    folder = Path(tempfile.mkdtemp(prefix="fmrp-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(server_folder: Path) -> Iterator[str]:
+    """URL of a server on which databases may be made."""
+    if given := os.environ.get("FMRP_DATABASE_URL"):
+        yield normalise_database_url(given)
+        return
+    server = EmbeddedPostgres(server_folder / "pg", "test")
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server_url(server_folder: Path) -> Iterator[str]:
+    """URL of a Redis that tests may empty."""
+    if given := os.environ.get("FMRP_REDIS_URL"):
+        yield given
+        return
+    server = EmbeddedRedis(server_folder / "redis", "test", server_folder)
+    server.start()
+    yield server.url
+    server.stop()
+
+
+async def _admin(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def database_named(url: str, name: str) -> str:
+    """The same server, another database."""
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_url: str) -> Iterator[str]:
+    """A migrated database that tests are cloned from."""
+    asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}"))
+    migrate.upgrade(database_named(postgres_url, TEMPLATE))
+    yield TEMPLATE
+    asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)"))
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A database without our schema."""
+    name = f"fmrp_test_{uuid.uuid4().hex[:12]}"
+    asyncio.run(_admin(postgres_url, f"CREATE DATABASE {name}"))
+    yield database_named(postgres_url, name)
+    asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """A migrated, empty database for one test."""
+    name = f"fmrp_test_{uuid.uuid4().hex[:12]}"
+    asyncio.run(_admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database}"))
+    yield database_named(postgres_url, name)
+    asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def redis_url(redis_server_url: str) -> str:
+    """An empty Redis."""
+    with redis_client.Redis.from_url(redis_server_url) as client:
+        client.flushdb()
+    return redis_server_url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings of a system on this test's servers."""
+    return Settings(
+        data_dir=tmp_path / "data",
+        database_url=SecretStr(database_url),
+        redis_url=SecretStr(redis_url),
+        token_secret=SecretStr("test" * 12),
+        job_heartbeat_s=1.0,
+        database_pool_size=3,
+    )
+
+
+@pytest.fixture
+async def connections(settings: Settings) -> AsyncIterator[Connections]:
+    """Engine, sessions, Redis and event stream of one process."""
+    opened = Connections(settings, "test")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout; skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data not found: expected the data sets in {SHARED_DATA}")
+    return SHARED_DATA
