@@ -50,7 +50,7 @@ def up(
 
 @app.command()
 def demo(
-    items: Annotated[int, typer.Option(min=50, max=20_000, help="Items of the demo factory.")] = 500,
+    items: Annotated[int, typer.Option(min=80, max=20_000, help="Items of the demo factory.")] = 500,
     seed: Annotated[int, typer.Option(help="Another seed is another factory.")] = 7,
 ) -> None:
     """Run one whole day of a made-up factory on a throw-away stack, print what a planner wants, and clean up."""

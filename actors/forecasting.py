@@ -64,7 +64,11 @@ class ForecastingWork:
             await forecasts.store(session, forecast_run, result.forecast, result.series, result.metrics)
 
         accuracy = _accuracy(result.metrics)
-        await run.finish({"items": result.series.height, "as_of": as_of.isoformat(), **accuracy}, store)
+        await run.finish(
+            {"items": result.series.height, "as_of": as_of.isoformat(), **accuracy},
+            f"{result.series.height:,} items",
+            store,
+        )
 
     async def _fit(
         self, run: JobRun, series: pl.DataFrame, classes: Classification, lead_times: pl.DataFrame, horizon: int

@@ -61,7 +61,7 @@ class IngestionWork:
             await self._read_source(run, str(run.parameters.get("source", "")))
         async with run.sessions() as session:
             totals = await sources.totals(session, run.job_id)
-        await run.finish(totals, _nothing_more)
+        await run.finish(totals, describe(totals))
 
     async def _take_upload(self, run: JobRun) -> None:
         file_id = uuid.UUID(run.parameters["source_file_id"])
@@ -203,8 +203,14 @@ class IngestionWork:
         return found
 
 
-async def _nothing_more(session: AsyncSession) -> None:
-    """Every file was stored in its own transaction; ending the job adds no rows."""
+def describe(totals: dict[str, int]) -> str:
+    """What came of an ingestion, in a few words."""
+    if not totals["files"]:
+        return "nothing new"
+    text = f"{totals['taken']:,} of {totals['read']:,} rows taken"
+    if totals["rejected"]:
+        text += f", {totals['rejected']:,} rejected"
+    return text + (f", {totals['failed_files']} files refused" if totals["failed_files"] else "")
 
 
 async def store_rows(session: AsyncSession, taken: Ingested, feed: str) -> None:

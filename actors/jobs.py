@@ -140,6 +140,7 @@ async def advance_parent(session: AsyncSession, child: Job) -> list[Job]:
         changed.append(await _start_next_step(session, parent))
         return changed
     parent.state = child.state
+    parent.step = "" if child.state == "done" else child.kind
     parent.finished_at = datetime.now(UTC)
     parent.result = {job.kind: job.result for job in done}
     parent.error = f"{child.kind}: {child.error}" if child.error else None

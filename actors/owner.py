@@ -85,9 +85,10 @@ class Owner:
         try:
             async with self.connections.sessions() as session:
                 job = await repository.get(session, uuid.UUID(job_id))
+                parent = await repository.get(session, job.parent_id) if job and job.parent_id else None
             if job is None or job.attempts != attempt:
                 return Outcome("superseded")
-            run = JobRun(job, self.connections.sessions, self.connections.events)
+            run = JobRun(job, parent, self.connections.sessions, self.connections.events)
             async with run.reporting():
                 await self.work.perform(run)
         except Cancelled:

@@ -51,7 +51,8 @@ class PlanningWork:
         async def store(session: AsyncSession) -> None:
             await plans.store(session, planning_run, result.orders, result.capacity)
 
-        await run.finish(result.summary, store)
+        message = f"{result.summary['orders']:,} orders, {result.summary['critical']:,} critical"
+        await run.finish(result.summary, message, store)
 
     async def _load(self) -> tuple[PlanInputs, Any]:
         async with self._connections.sessions() as session:

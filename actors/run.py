@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
 from actors.events import Event, EventStream, job_event, progress_event
+from actors.kinds import KINDS
 from db.engine import SessionFactory
 from db.models.job import Job
 from db.repositories import jobs as repository
@@ -31,16 +32,18 @@ class Cancelled(Exception):
 class JobRun:
     """Handed to the owner of a job for one attempt. Progress may be reported from worker threads."""
 
-    def __init__(self, job: Job, sessions: SessionFactory, events: EventStream) -> None:
+    def __init__(self, job: Job, parent: Job | None, sessions: SessionFactory, events: EventStream) -> None:
         self.job_id: uuid.UUID = job.id
         self.attempt = job.attempts
         self.kind = job.kind
         self.parent_id = job.parent_id
         self.parameters: dict[str, Any] = job.parameters
         self.sessions = sessions
+        self._parent = parent
         self._events = events
         self._latest: tuple[float, str, str] = (0.0, "", "")
         self._stop: Exception | None = None
+        self._is_ending = False
         self._started = time.monotonic()
 
     def report(self, fraction: float, step: str, message: str = "") -> None:
@@ -68,10 +71,14 @@ class JobRun:
         sent, stored_at = self._latest, 0.0
         while True:
             await asyncio.sleep(EVENT_INTERVAL_S)
+            if self._is_ending:
+                return  # a report that overtook the end would show a finished job as running
             now = time.monotonic()
             if self._latest != sent:
                 sent = self._latest
                 await self._events.publish(self._progress_event())
+                if self._parent is not None:
+                    await self._events.publish(self._parent_event(self._parent))
             if now - stored_at >= ROW_INTERVAL_S:
                 stored_at = now
                 await self._store_progress()
@@ -94,6 +101,23 @@ class JobRun:
             error=None,
         )
 
+    def _parent_event(self, parent: Job) -> Event:
+        """The parent stands where its finished steps left it, plus this step's part."""
+        fraction, _, message = self._latest
+        return progress_event(
+            "job.progressed",
+            parent.id,
+            None,
+            parent.kind,
+            state="running",
+            progress=parent.progress + fraction / len(KINDS[parent.kind].steps),
+            step=self.kind,
+            message=message,
+            rate=None,
+            eta_s=None,
+            error=None,
+        )
+
     async def _store_progress(self) -> None:
         try:
             async with self.sessions.begin() as session:
@@ -104,15 +128,21 @@ class JobRun:
         except Exception as error:  # noqa: BLE001 - progress is a courtesy; the work's own writes will meet the fault
             log.warning("progress not stored", job=str(self.job_id), reason=str(error))
 
-    async def finish(self, result: dict[str, Any], store: Callable[[AsyncSession], Awaitable[None]]) -> None:
+    async def finish(
+        self, result: dict[str, Any], message: str, store: Callable[[AsyncSession], Awaitable[None]] | None = None
+    ) -> None:
         """Store the results, end the job and move its parent on, all in one transaction; then tell the world.
+
+        `message` says in a few words what came of it.
 
         Raises:
             Superseded: nothing was stored, a later attempt owns the job.
         """
+        self._is_ending = True
         async with self.sessions.begin() as session:
-            await store(session)
-            job = await repository.finish(session, self.job_id, self.attempt, "done", result=result)
+            if store is not None:
+                await store(session)
+            job = await repository.finish(session, self.job_id, self.attempt, "done", result=result, message=message)
             changed = [job, *await jobs.advance_parent(session, job)]
         for each in changed:
             await self._events.publish(job_event(each))

@@ -22,7 +22,6 @@ from settings import load
 
 NAMESPACE = "fmrp"
 FORECASTER_APP = "forecaster"
-OWNERS = ("ingestion", "forecasting", "planning")
 DISPATCHER = "dispatcher"
 # A restarted actor takes a few seconds to import its libraries; a call made meanwhile waits for it this long.
 RESTART_PATIENCE_S = 30.0
@@ -68,6 +67,21 @@ class OwnerActor:
     async def ping(self) -> str:
         """Answer, even while a job runs."""
         return "pong"
+
+
+class IngestionActor(OwnerActor):
+    """Named apart from the others so that a process list tells which is which."""
+
+
+class ForecastingActor(OwnerActor):
+    """See `IngestionActor`."""
+
+
+class PlanningActor(OwnerActor):
+    """See `IngestionActor`."""
+
+
+OWNERS = {"ingestion": IngestionActor, "forecasting": ForecastingActor, "planning": PlanningActor}
 
 
 class DispatcherActor:
@@ -132,7 +146,7 @@ def start_actors() -> list[Any]:
         "max_restarts": -1,
         "num_cpus": 0.1,
     }
-    handles = [ray.remote(OwnerActor).options(name=name, **options).remote(name) for name in OWNERS]
+    handles = [ray.remote(actor).options(name=name, **options).remote(name) for name, actor in OWNERS.items()]
     handles.append(ray.remote(DispatcherActor).options(name=DISPATCHER, **options).remote())
     ray.get([handle.ping.remote() for handle in handles], timeout=120)
     return handles

@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL and Redis from their wheels, or those that FMRP_DATABASE_URL and FMRP_REDIS_URL name.
+"""Real servers for tests: PostgreSQL and Redis from their wheels, or those FMRP_DATABASE_URL and FMRP_REDIS_URL name.
 
 Every test gets a database of its own, cloned from a migrated template, and an empty Redis.
 """

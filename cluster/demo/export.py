@@ -14,7 +14,7 @@ import xlsxwriter
 class Export:
     """One file: its name, the mapping that reads it, its rows as texts, and how many of them are spoilt, by cause.
 
-    `numbers` and `dates` name the columns a workbook holds as such; `kinds` are the target's fields in the file.
+    `numbers` and `dates` name the columns that a workbook holds as such.
     """
 
     file_name: str

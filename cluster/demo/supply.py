@@ -79,7 +79,7 @@ def make_position(
     """
     count, finished = len(products.codes), products.finished
     daily, lead = weekly / _DAYS_PER_WEEK, products.lead_time.astype(np.float64)
-    safety = 0.4 * lots
+    safety = 0.5 * lots
     safety[:finished] = 1.7 * sales.weekly_sd * np.sqrt(lead[:finished] / _DAYS_PER_WEEK)
     state = np.array(_STATES)[rng.choice(len(_STATES), count, p=_STATE_SHARES)]
     spare = rng.uniform(1.0, 22.0, count)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Date, and_, cast, exists, func, select
+from sqlalchemy import Date, and_, cast, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import BomLine, Demand, ForecastSeries, Item, Stock, Supplier, SupplierTerm
@@ -79,13 +79,26 @@ async def find(session: AsyncSession, code: str) -> Item | None:
 async def demand(
     session: AsyncSession, item_id: uuid.UUID, grain: str, first: date | None, last: date | None
 ) -> Sequence[Any]:
-    """Demand of an item by day or by week (its Monday), feeds summed up: rows of (date, quantity, revenue)."""
-    column = Demand.day if grain == "day" else cast(func.date_trunc("week", Demand.day), Date)
-    query = select(column.label("date"), func.sum(Demand.quantity), func.sum(Demand.revenue)).where(
-        Demand.item_id == item_id
-    )
+    """Demand of an item by day or by week (its Monday), feeds summed up: rows of (date, quantity, revenue).
+
+    Periods without demand between the first and the last one are 0; there are none before or after.
+    """
+    step = text(f"interval '1 {grain}'")
+    column = cast(func.date_trunc(grain, Demand.day), Date)
+    query = select(column.label("period"), func.sum(Demand.quantity).label("quantity"))
+    query = query.add_columns(func.sum(Demand.revenue).label("revenue")).where(Demand.item_id == item_id)
     if first:
         query = query.where(Demand.day >= first)
     if last:
         query = query.where(Demand.day <= last)
-    return (await session.execute(query.group_by(column).order_by(column))).all()
+    sums = query.group_by(column).cte("sums")
+    span = func.generate_series(
+        select(func.min(sums.c.period)).scalar_subquery(), select(func.max(sums.c.period)).scalar_subquery(), step
+    )
+    periods = select(cast(span, Date).label("period")).cte("periods")
+    filled = (
+        select(periods.c.period, func.coalesce(sums.c.quantity, 0), func.coalesce(sums.c.revenue, 0))
+        .outerjoin_from(periods, sums, sums.c.period == periods.c.period)
+        .order_by(periods.c.period)
+    )
+    return (await session.execute(filled)).all()

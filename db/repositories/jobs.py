@@ -97,6 +97,7 @@ async def finish(
     state: str,
     *,
     result: dict[str, Any] | None = None,
+    message: str = "",
     error: str | None = None,
     traceback: str | None = None,
 ) -> Job:
@@ -113,7 +114,8 @@ async def finish(
             error=error,
             traceback=traceback,
             progress=1.0 if state == "done" else Job.progress,
-            message="",
+            step="",
+            message=message,
             finished_at=func.now(),
         )
         .returning(Job)

@@ -117,7 +117,9 @@ async def _send(socket: WebSocket[Any, Any, Any], hub: EventHub, subscription: S
             sent = id_key(event.id)
     while True:
         try:
-            event = await asyncio.wait_for(subscription.next(), PING_S)
+            # Not wait_for: in Python 3.11 it can swallow a cancellation that meets an arriving event.
+            async with asyncio.timeout(PING_S):
+                event = await subscription.next()
         except TimeoutError:
             event = Event(type="ping", topic="", data={}, id="")
         else:

@@ -63,11 +63,12 @@ class PredictOut(msgspec.Struct, frozen=True):
 
 
 @get("/", opt=VIEWER, operation_id="listForecastRuns", summary="Forecast runs, newest first")
-async def list_runs(session: AsyncSession, limit: Limit = 20) -> list[ForecastRunOut]:
+async def list_runs(session: AsyncSession, limit: Limit = 20) -> Listing[ForecastRunOut]:
     """Runs with their accuracy."""
     runs = await forecasts.runs(session, limit)
     metrics = list(await forecasts.metrics(session, [run.id for run in runs]))
-    return [forecast_run_out(run, metrics) for run in runs]
+    rows = [forecast_run_out(run, metrics) for run in runs]
+    return Listing(rows, None, len(rows))
 
 
 @get("/latest", opt=VIEWER, operation_id="getLatestForecastRun", summary="The newest forecast run")

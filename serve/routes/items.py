@@ -80,7 +80,7 @@ async def get_demand(
     from_: Annotated[date | None, Parameter(query="from", description="First day")] = None,
     to: Annotated[date | None, Parameter(description="Last day")] = None,
 ) -> DemandOut:
-    """A demand series; periods without any are left out."""
+    """A demand series, zero between its first and last period where nothing was sold."""
     found = await items.find(session, item)
     if found is None:
         raise NotFound(f"no item with code {item!r}")

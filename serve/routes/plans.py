@@ -29,9 +29,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @get("/", opt=VIEWER, operation_id="listPlans", summary="Planning runs, newest first")
-async def list_plans(session: AsyncSession, limit: Limit = 20) -> list[PlanOut]:
+async def list_plans(session: AsyncSession, limit: Limit = 20) -> Listing[PlanOut]:
     """Runs with their totals."""
-    return [plan_out(run) for run in await plans.runs(session, limit)]
+    rows = [plan_out(run) for run in await plans.runs(session, limit)]
+    return Listing(rows, None, len(rows))
 
 
 @get("/latest", opt=VIEWER, operation_id="getLatestPlan", summary="The newest planning run")

@@ -45,15 +45,17 @@ class UploadIn:
 
 
 @get("/", opt=VIEWER, operation_id="listSources", summary="Configured sources")
-async def list_sources(session: AsyncSession) -> list[SourceOut]:
+async def list_sources(session: AsyncSession) -> Listing[SourceOut]:
     """Every source, without its configuration."""
-    return [source_out(each) for each in await sources.all_sources(session)]
+    rows = [source_out(each) for each in await sources.all_sources(session)]
+    return Listing(rows, None, len(rows))
 
 
 @get("/mappings", opt=VIEWER, operation_id="listMappings", summary="Mappings a file can be read with")
-async def list_mappings() -> list[MappingOut]:
+async def list_mappings() -> Listing[MappingOut]:
     """The shipped mappings."""
-    return [MappingOut(each.name, each.description, each.target) for each in load_mappings().values()]
+    rows = [MappingOut(each.name, each.description, each.target) for each in load_mappings().values()]
+    return Listing(rows, None, len(rows))
 
 
 @post("/uploads", opt=OPERATOR, status_code=202, operation_id="uploadFile", summary="Upload a file to be taken in")
