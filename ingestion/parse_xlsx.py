@@ -54,13 +54,14 @@ def _check_archive(content: bytes, limits: Limits) -> None:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, struct.error, OSError, NotImplementedError) as error:
         raise UnreadableFile(f"the workbook's archive is damaged ({error})", expected="a complete XLSX file") from error
+    # First of all: whatever else is wrong with it, a bomb is called a bomb.
+    refuse_bomb(sum(member.file_size for member in members), len(content), limits)
     names = {member.filename.lower() for member in members}
     if "[content_types].xml" not in names or not any(name.startswith("xl/workbook.") for name in names):
         raise UnreadableFile("a ZIP archive that holds no workbook", expected="an XLSX file, or CSV")
     if len(members) > _MAX_MEMBERS:
         raise UnreadableFile(f"the archive has {len(members):,} members", expected=f"at most {_MAX_MEMBERS:,}")
     # What the directory claims is looked at first, as it costs nothing; what is really in there, after that.
-    refuse_bomb(sum(member.file_size for member in members), len(content), limits)
     total = 0
     for member in members:
         if member.flag_bits & 0x1:

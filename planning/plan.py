@@ -1,7 +1,8 @@
 """The one door of the planning room: from frames to a plan of dated, prioritised orders."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -83,7 +84,8 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
     """
     tell = on_progress or _ignore_progress
     tell(0.0, "checking items and bills of material")
-    findings, frames = Findings(), inputs.conformed()
+    findings = Findings()
+    frames = _leave_out_ended_forecasts(inputs.conformed(), parameters, findings)
     calendar = Calendar(parameters.today, parameters.horizon_weeks, parameters.holidays)
     items = read_items(frames.items, findings)
     structure, is_parent, on_cycle = read_structure(frames.bom_lines, items, calendar, findings)
@@ -117,6 +119,20 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
     )
     tell(1.0, "planned")
     return result
+
+
+def _leave_out_ended_forecasts(frames: PlanInputs, parameters: PlanParameters, findings: Findings) -> PlanInputs:
+    """Drop series whose last forecast week is over: what sold years ago says nothing about stock needed now."""
+    this_week = parameters.today - timedelta(days=parameters.today.weekday())
+    last = frames.forecast.group_by("item").agg(last=pl.col("week").max())
+    ended = last.filter(pl.col("last") < this_week)
+    if ended.is_empty():
+        return frames
+    until = dict(ended.iter_rows())
+    message = pl.col("item").replace_strict(until, return_dtype=pl.Date).dt.to_string("%Y-%m-%d")
+    findings.name(ended["item"], "forecast", pl.format("ended with the week of {}: no demand is planned", message))
+    keep = ~pl.col("item").is_in(list(until))
+    return replace(frames, forecast=frames.forecast.filter(keep), forecast_series=frames.forecast_series.filter(keep))
 
 
 def _ignore_progress(share: float, step: str) -> None:

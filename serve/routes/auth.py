@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -58,6 +59,7 @@ async def log_in(data: LoginIn, state: State) -> LoginOut:
     if not await verify_password(data.password, account.password_hash if account and account.active else None):
         raise NotAuthorizedException("e-mail or password is wrong")
     assert account is not None
+    await _forget_attempts(connections, data.email)
     auth: JWTAuth[User] = state.auth
     token = auth.create_token(str(account.id), token_issuer=ISSUER, token_audience=AUDIENCE)
     user = User(str(account.id), account.email, account.name, account.role)
@@ -71,8 +73,8 @@ async def who_am_i(request: Request[User, Any, Any]) -> UserOut:
 
 
 async def _limit_attempts(connections: Connections, email: str) -> None:
-    """Ten tries a minute per account. Without Redis nobody is locked out: argon2's cost still slows a guesser."""
-    key = f"fmrp:login:{email.strip().lower()[:200]}"
+    """Ten failures a minute per account. Without Redis nobody is locked out: argon2's cost still slows a guesser."""
+    key = _attempts_key(email)
     try:
         async with connections.redis.pipeline(transaction=True) as pipeline:
             pipeline.incr(key)
@@ -82,6 +84,15 @@ async def _limit_attempts(connections: Connections, email: str) -> None:
         return
     if tries > ATTEMPTS_A_MINUTE:
         raise TooManyRequests("too many log-in attempts for this account; wait a minute", headers={"Retry-After": "60"})
+
+
+async def _forget_attempts(connections: Connections, email: str) -> None:
+    with suppress(RedisError, OSError):
+        await connections.redis.delete(_attempts_key(email))
+
+
+def _attempts_key(email: str) -> str:
+    return f"fmrp:login:{email.strip().lower()[:200]}"
 
 
 router = Router("/auth", route_handlers=[log_in, who_am_i], tags=["Log-in"])

@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -64,7 +65,16 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def factory(stack: Stack) -> FactoryFiles:
     """A small factory's files, waiting in the inbox."""
-    return generate(stack.settings.inbox_dir, today=datetime.now(UTC).date(), items=ITEMS)
+    return deliver(stack, seed=7)
+
+
+def deliver(stack: Stack, *, seed: int) -> FactoryFiles:
+    """Put a factory's files into the inbox, dated back: the source leaves files alone that were written just now."""
+    files = generate(stack.settings.inbox_dir, today=datetime.now(UTC).date(), items=ITEMS, seed=seed)
+    earlier = time.time() - 60
+    for name, _mapping in files.files:
+        os.utime(files.directory / name, (earlier, earlier))
+    return files
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from sqlalchemy import text
 
 from actors.owner import Connections
 from cluster.demo.client import Client
-from cluster.demo.factory import FactoryFiles, generate
+from cluster.demo.factory import FactoryFiles
 from cluster.local.stack import Stack
+from conftest import deliver
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -89,7 +90,7 @@ async def test_the_day_survives_the_loss_of_any_process(
     demand_before = await _demand(connections)
     # Another factory with the same items: every file is news, so that the ingestion has work to be killed in.
     seed = 100 + list(VICTIMS).index(victim)
-    generate(stack.settings.inbox_dir, today=factory_day(), items=120, seed=seed)
+    deliver(stack, seed=seed)
     reached = asyncio.Event()
 
     def watch(event: dict[str, Any]) -> None:
@@ -106,13 +107,6 @@ async def test_the_day_survives_the_loss_of_any_process(
     runs = (await client.get("/sources/inbox/runs", limit=12))["items"]
     assert all(run["read"] == run["taken"] + run["merged"] + run["rejected"] for run in runs)
     assert await _demand(connections) >= demand_before
-
-
-def factory_day() -> Any:
-    """Today, as the stack sees it."""
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).date()
 
 
 async def _demand(connections: Connections) -> int:

@@ -194,3 +194,19 @@ def test_causes(make_plan):
         "SPARE": "customer demand in week of 2026-11-30",  # 20 sold as a spare part, 15 for FG-1
         "BUSY": "customer demand in week of 2026-11-23",  # 1 of the 10 is overdue
     }
+
+
+def test_a_forecast_that_ended_in_the_past_is_named_and_asks_for_no_safety_stock() -> None:
+    ended = date(2010, 12, 13)
+    inputs = PlanInputs(
+        items=pl.DataFrame({"code": ["OLD"], "kind": ["trading_good"]}),
+        forecast=pl.DataFrame({"item": ["OLD"], "week": [ended], "mean": [10.0]}),
+        forecast_series=pl.DataFrame(
+            {"item": ["OLD"], "abc": ["A"], "lead_time_quantile": [50.0], "lead_time_mean": [10.0]}
+        ),
+    )
+    result = plan(inputs, PlanParameters(today=date(2026, 11, 23)))
+    assert result.orders.is_empty()
+    named = result.warnings.filter(pl.col("field") == "forecast")
+    assert named["item"].to_list() == ["OLD"]
+    assert "2010-12-13" in named["message"][0]

@@ -1,0 +1,16 @@
+"""`python -m bench`: every benchmark in turn, each printing its figures as ratios in one run."""
+
+from __future__ import annotations
+
+from bench import database, forecasting, planning
+
+
+def main() -> None:
+    """Run them all."""
+    for benchmark in (database, forecasting, planning):
+        print(f"\n== {(benchmark.__doc__ or benchmark.__name__).splitlines()[0]}")
+        benchmark.main()
+
+
+if __name__ == "__main__":
+    main()
