@@ -1,24 +1,27 @@
-"""The one file that knows both our plain classes and Ray: actors, their names, and how they find each other."""
+"""The one file that knows both our plain classes and Ray: actors, their names, and how they find each other.
+
+Every worker process imports this module first, so what only one of them needs is imported where it is built.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import ray
 import structlog
 from ray.exceptions import ActorUnavailableError
 
 from actors.dispatch import Dispatcher
-from actors.forecasting import ForecastingWork
-from actors.ingestion import IngestionWork
 from actors.logs import configure_logs
 from actors.owner import Connections, Outcome, Owner, Work
-from actors.planning import PlanningWork
-from forecasting.run import ChunkResult, Classification
 from settings import load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from forecasting.run import ChunkResult, Classification
 
 NAMESPACE = "fmrp"
 FORECASTER_APP = "forecaster"
@@ -43,10 +46,16 @@ async def fit_shard(
 def build_work(name: str, connections: Connections) -> Work:
     """The work of an owning actor by its name."""
     if name == "ingestion":
+        from actors.ingestion import IngestionWork
+
         return IngestionWork(connections)
     if name == "forecasting":
+        from actors.forecasting import ForecastingWork
+
         return ForecastingWork(connections, fit_shard)
     if name == "planning":
+        from actors.planning import PlanningWork
+
         return PlanningWork(connections)
     raise KeyError(name)
 

@@ -76,6 +76,9 @@ class ApiClient:
             raise ApiProblem(0, "The planning server did not answer in time.") from error
         except httpx.HTTPError as error:
             raise ApiProblem(0, "The planning server cannot be reached.") from error
+        if response.status_code == 404 and "json" not in response.headers.get("content-type", ""):
+            # The proxy in front of the API answers so while the API behind it is starting.
+            raise ApiProblem(0, "The planning server is starting.")
         if response.status_code >= 400:
             raise problem_of(response)
         return response

@@ -1,18 +1,24 @@
-"""The Serve applications: the API with its sockets, and the forecaster. Wiring only."""
+"""The Serve applications: the API with its sockets, and the forecaster. Wiring only.
+
+Both replicas import this module, so what only one of them needs is imported where it is built.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from ray import serve
 
 from actors.logs import configure_logs
 from actors.wiring import FORECASTER_APP
-from forecasting.run import ChunkResult, Classification
-from serve.forecaster import AdHoc, Forecaster, load_chronos
 from settings import load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from forecasting.run import ChunkResult, Classification
+    from serve.forecaster import AdHoc
 
 API_APP = "api"
 
@@ -55,9 +61,12 @@ class ForecasterDeployment:
     """CPU inference. Loaded and warm before the replica counts as ready; a model that fails to load fails it."""
 
     def __init__(self) -> None:
+        from serve.forecaster import Forecaster, load_chronos
+
         settings = load()
         configure_logs(settings.log_level)
-        _bound_threads()
+        if settings.chronos_model is not None:
+            _bound_threads()
         self._forecaster = Forecaster(load_chronos(settings.chronos_model))
         self._forecaster.warm_up()
 

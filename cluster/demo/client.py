@@ -84,7 +84,9 @@ class Client:
             except httpx.TransportError as error:
                 reason = str(error)
             else:
-                if answer.status_code < 500:
+                # A 404 that is no problem document comes from the proxy while the API behind it is starting.
+                is_starting = answer.status_code == 404 and "json" not in answer.headers.get("content-type", "")
+                if answer.status_code < 500 and not is_starting:
                     answer.raise_for_status()
                     return answer
                 reason = f"HTTP {answer.status_code}"

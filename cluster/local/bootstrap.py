@@ -46,6 +46,7 @@ async def prepare_database(settings: Settings) -> str | None:
                     rules=[{"pattern": pattern, "mapping": mapping} for pattern, mapping in INBOX_RULES],
                 ),
             )
+            await sources.put(session, Source(code=sources.UPLOAD, name="Uploads by hand", connector="upload"))
             if await users.count(session):
                 return None
             password = secrets.token_urlsafe(12)

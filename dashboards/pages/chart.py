@@ -20,7 +20,7 @@ def forecast_figure(history: Sequence[DemandRow], weeks: Sequence[ForecastWeek],
     colours = chart_colours(dark)
     plot = figure(
         x_axis_type="datetime",
-        height=380,
+        height=360,
         sizing_mode="stretch_width",
         toolbar_location=None,
         tools="xpan,xwheel_zoom,reset",
@@ -28,7 +28,9 @@ def forecast_figure(history: Sequence[DemandRow], weeks: Sequence[ForecastWeek],
         border_fill_color=None,
         outline_line_color=None,
         min_border_left=8,
-        min_border_right=12,
+        min_border_right=20,
+        min_border_top=12,
+        min_border_bottom=36,
     )
     _history(plot, history[-HISTORY_WEEKS:], colours)
     if weeks:

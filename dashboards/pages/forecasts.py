@@ -44,11 +44,12 @@ class ForecastsPage:
         self._chart = pn.pane.Bokeh(
             None,
             sizing_mode="stretch_width",
-            height=380,
+            height=400,
             visible=False,
             css_classes=["fmrp-forecast-chart"],
             margin=0,
-            styles=PLATE,
+            # Padding and margins count within the pane's height and would push the time axis out of sight.
+            styles={**PLATE, "padding": "0", "margin-bottom": "0", "overflow": "hidden"},
         )
         self._accuracy = Markup(skeleton("Accuracy"), on_action=self._act)
         left = pn.Column(self._search, self._list, width=360, margin=(0, 16, 0, 0), styles=NATURAL_HEIGHT)

@@ -18,7 +18,7 @@ from db.paging import Order, Rows
 
 RUNS_ORDER = Order({"finished_at": IngestRun.finished_at, "file": IngestRun.file}, "-finished_at", IngestRun.id)
 REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
-# Uploads by hand belong to this source; it has no connector.
+# Uploads by hand belong to this source; no connector of that name exists, so nothing is fetched for it.
 UPLOAD = "upload"
 
 

@@ -57,7 +57,9 @@ async def test_the_real_shop_goes_in_and_every_row_is_accounted_for(
     assert demand["rows"][0]["quantity"] > 0
 
 
-async def test_the_real_shop_is_forecast_from_where_its_feed_ends(stack: Stack, client: Client, shared_data: Path) -> None:
+async def test_the_real_shop_is_forecast_from_where_its_feed_ends(
+    stack: Stack, client: Client, shared_data: Path
+) -> None:
     ran = fmrp(stack, "forecast")
     assert ran.returncode == 0, ran.stderr
     forecast = await client.get("/forecasts/latest/items/85123A")

@@ -8,6 +8,7 @@ import signal
 import uuid
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from sqlalchemy import text
@@ -107,6 +108,25 @@ async def test_the_day_survives_the_loss_of_any_process(
     runs = (await client.get("/sources/inbox/runs", limit=12))["items"]
     assert all(run["read"] == run["taken"] + run["merged"] + run["rejected"] for run in runs)
     assert await _demand(connections) >= demand_before
+    await whole_again(stack)
+
+
+async def whole_again(stack: Stack) -> None:
+    """Wait until everything that was killed has been started again: the next morning must find it."""
+    urls = (f"{stack.api_url}/health", f"{stack.dashboard_url}/liveness")
+    deadline = asyncio.get_running_loop().time() + 90
+    answers = 0
+    async with httpx.AsyncClient(timeout=2) as http:
+        # Several times in a row, since a dying head may still answer for a moment.
+        while answers < 6:
+            assert asyncio.get_running_loop().time() < deadline, "the stack did not come back"
+            try:
+                found = [await http.get(url) for url in urls]
+                is_whole = all(answer.status_code == 200 for answer in found) and found[0].json()["status"] == "ok"
+            except httpx.HTTPError:
+                is_whole = False
+            answers = answers + 1 if is_whole else 0
+            await asyncio.sleep(0.5)
 
 
 async def _demand(connections: Connections) -> int:
