@@ -25,7 +25,7 @@ class ChildProcess:
 
     def start(self) -> None:
         """Start the program, after ending one that an earlier stack left running."""
-        self._end_left_over()
+        end_left_over(self._pid_file)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._args,
@@ -68,18 +68,20 @@ class ChildProcess:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
-    def _end_left_over(self) -> None:
-        if not self._pid_file.exists():
-            return
-        pid, _, started = self._pid_file.read_text().partition(" ")
-        try:
-            process = psutil.Process(int(pid))
-            # Pids are reused: only the very process that was started then is ours.
-            if abs(process.create_time() - float(started or 0)) < 1:
-                end_all(_tree(process.pid))
-        except (psutil.NoSuchProcess, ValueError):
-            pass
-        self._pid_file.unlink(missing_ok=True)
+
+def end_left_over(pid_file: Path) -> None:
+    """End the process a killed stack left running, with its children, and remove its pid file."""
+    if not pid_file.exists():
+        return
+    pid, _, started = pid_file.read_text().partition(" ")
+    try:
+        process = psutil.Process(int(pid))
+        # Pids are reused: only the very process that was started then is ours.
+        if abs(process.create_time() - float(started or 0)) < 1:
+            end_all(_tree(process.pid))
+    except (psutil.NoSuchProcess, ValueError):
+        pass
+    pid_file.unlink(missing_ok=True)
 
 
 def _tree(pid: int) -> list[psutil.Process]:

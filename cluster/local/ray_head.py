@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ from serve.deployments import APPLICATIONS
 from settings import Settings, load
 
 OBJECT_STORE_BYTES = 300 * 1024 * 1024
+# Ray adds about 70 characters to it.
+LONGEST_TEMPORARY_FOLDER = 30
 HEAD_PROCESSES = ("raylet", "gcs_server")
 
 
@@ -37,6 +40,7 @@ def start(settings: Settings) -> None:
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
+        _temp_dir=_socket_folder(),
         configure_logging=False,
     )
     serve.start(
@@ -50,6 +54,11 @@ def start(settings: Settings) -> None:
     starter.join()
     if not handles:
         raise RuntimeError("the actors did not start")
+
+
+def _socket_folder() -> str | None:
+    """Ray's folder when the usual one would make its socket paths longer than the 107 bytes a socket's may have."""
+    return "/tmp/ray" if len(tempfile.gettempdir()) > LONGEST_TEMPORARY_FOLDER else None  # noqa: S108 - Ray's own default
 
 
 def watch(stopped: threading.Event) -> int:

@@ -74,5 +74,5 @@ async def test_the_forecaster_answers_for_series_sent_along(client: Client) -> N
     answer = await client._send("POST", "/forecasts/predict", json={"series": series, "horizon": 6})
     (forecast,) = answer.json()["forecasts"]
     assert forecast["item"] == "new"
-    assert [row["week"] for row in forecast["rows"]][0] == "2027-03-01"
+    assert forecast["rows"][0]["week"] == "2027-03-01"
     assert len(forecast["rows"]) == 6

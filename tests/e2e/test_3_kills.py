@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from conftest import deliver
 from sqlalchemy import text
 
 from actors.owner import Connections
 from cluster.demo.client import Client
 from cluster.demo.factory import FactoryFiles
 from cluster.local.stack import Stack
-from conftest import deliver
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
