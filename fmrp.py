@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import date
@@ -27,8 +29,10 @@ users_app = typer.Typer(help="User accounts.", no_args_is_help=True)
 db_app = typer.Typer(help="The database schema.", no_args_is_help=True)
 app.add_typer(users_app, name="users")
 app.add_typer(db_app, name="db")
-console = Console()
-errors = Console(stderr=True)
+# Into a file or a pipe, lines may be long; a terminal says how wide it is.
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
+console = Console(width=WIDTH)
+errors = Console(stderr=True, width=WIDTH)
 
 
 @app.command()

@@ -59,19 +59,22 @@ async def _print_orders(client: Client, console: Console) -> None:
     orders = (await client.get("/plans/latest/orders", limit=10))["items"]
     summary = plan["summary"]
     table = Table(
-        *("priority", "what", "item", "quantity", "release", "due", "value", "because"),
         title=f"The ten most urgent of {summary['orders']:,} orders ({summary['purchase_orders']:,} purchase,"
         f" {summary['production_orders']:,} production; {summary['critical']} critical, {summary['high']} high)",
     )
+    for heading in ("priority", "order", "release", "due", "because"):
+        table.add_column(heading, no_wrap=heading in ("priority", "release", "due"))
     for order in orders:
         style = PRIORITY_STYLE.get(order["priority"], "")
-        what = f"buy from {order['supplier']}" if order["kind"] == "purchase" else "make"
-        value = "" if order["value"] is None else f"{order['value']:,.0f}"
+        verb = f"buy from {order['supplier']}" if order["kind"] == "purchase" else "make"
+        value = "" if order["value"] is None else f" for {order['value']:,.0f}"
         table.add_row(
-            f"[{style}]{order['priority']}[/]", what, f"{order['item']} {order['name']}",
-            f"{order['quantity']:,.0f} {order['unit']}", order["release_date"], order["due_date"], value,
+            f"[{style}]{order['priority']}[/]",
+            f"{order['item']} {order['name']}: {verb} {order['quantity']:,.0f} {order['unit']}{value}",
+            order["release_date"],
+            order["due_date"],
             order["cause"],
-        )  # fmt: skip
+        )
     console.print(table)
 
 
