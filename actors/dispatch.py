@@ -31,6 +31,7 @@ from settings import Settings
 
 RunAttempt = Callable[[str, int], Awaitable[Outcome]]
 BUSY_DELAY = timedelta(milliseconds=500)
+DISPATCH_ATTEMPTS = 100_000
 # The queue is asked this often even without a notification, so an orphan waits at most this long after its heartbeat
 # has gone stale.
 POLL = timedelta(seconds=2)
@@ -53,7 +54,7 @@ class Dispatcher:
         while not self._stopping:
             try:
                 await self._serve()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ExceptionGroup) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, nobody else serves the queue in this process
                 log.warning("queue connection lost", reason=str(error))
             if not self._stopping:
                 await asyncio.sleep(1)
@@ -73,7 +74,10 @@ class Dispatcher:
                 jobs.ENTRYPOINT,
                 on_failure="hold",
                 # Only a fault of the dispatch itself (database away) comes here; the work's failures are decided below.
-                executor_factory=lambda parameters: DatabaseRetryEntrypointExecutor(parameters, max_attempts=100),
+                # Waiting for an equal job counts there too, so neither the limit nor the delay may grow out of it.
+                executor_factory=lambda parameters: DatabaseRetryEntrypointExecutor(
+                    parameters, max_attempts=DISPATCH_ATTEMPTS, backoff_multiplier=1.0
+                ),
             )(self.handle)
             log.info("dispatcher serves the queue")
             await self._queue.run(

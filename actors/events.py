@@ -6,6 +6,7 @@ while and never a job.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -21,6 +22,9 @@ from db.models.job import Job
 STREAM = "fmrp:events"
 VERSION = 1
 JOB_TOPIC = "jobs"
+# Redis keeps both halves of an id in 64 bits.
+MAX_ID_PART = 2**64 - 1
+_STREAM_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 
 log = structlog.get_logger(__name__)
 
@@ -94,9 +98,14 @@ class EventStream:
         return str(entries[0][0].decode()) if entries else "0-0"
 
     async def replay(self, after: str, upto: str) -> tuple[list[Event], bool]:
-        """Return the events in (after, upto], and whether older ones were already trimmed away (a gap)."""
+        """Return the events in (after, upto], and whether older ones were already trimmed away (a gap).
+
+        Raises:
+            ValueError: `after` is no stream id.
+        """
+        wanted = id_key(after)
         first = await self._redis.xrange(STREAM, count=1)
-        is_gap = bool(first) and id_key(after) < id_key(first[0][0].decode()) and id_key(after) != (0, 0)
+        is_gap = bool(first) and (0, 0) < wanted < id_key(first[0][0].decode())
         entries = await self._redis.xrange(STREAM, min=f"({after}", max=upto)
         return [decode(entry_id, fields) for entry_id, fields in entries], is_gap
 
@@ -118,5 +127,8 @@ def decode(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
 
 def id_key(stream_id: str) -> tuple[int, int]:
     """Stream ids in their order. Raises ValueError for a text that is none."""
-    milliseconds, _, sequence = stream_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+    parts = _STREAM_ID.fullmatch(stream_id)
+    key = (int(parts[1]), int(parts[2] or 0)) if parts else (MAX_ID_PART + 1, 0)
+    if max(key) > MAX_ID_PART:
+        raise ValueError(f"expected an event id like 1700000000000-0, not {stream_id[:40]!r}")
+    return key

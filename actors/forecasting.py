@@ -90,8 +90,12 @@ class ForecastingWork:
             run.report(0.05 + 0.9 * done / len(codes), "forecasting", f"{done} of {len(codes)} items")
             return chunk
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(fit(shard)) for shard in shards]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(fit(shard)) for shard in shards]
+        except ExceptionGroup as failures:
+            # The first one bare: whether it was a cancellation or a passing fault is told by its type.
+            raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
 

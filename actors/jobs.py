@@ -6,6 +6,7 @@ PgQueuer carries only job ids; the job table owns state.
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from db.models.job import FINAL_STATES, Job
 from db.repositories import jobs as repository
 
 ENTRYPOINT = "job"
+MAX_ATTEMPTS = 4
 
 
 class UnknownKind(ValueError):
@@ -37,7 +39,7 @@ async def start(
     *,
     requested_by: str,
     idempotency_key: str | None = None,
-    max_attempts: int = 4,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> tuple[Job, bool]:
     """Enqueue a job; returns it and whether it is new.
 
@@ -53,14 +55,15 @@ async def start(
     if idempotency_key and (found := await repository.find_idempotent(session, requested_by, idempotency_key)):
         return found, False
     key = definition.key(parameters or {})
+    waiting_key = _waiting_key(key, parameters or {}) if definition.coalesce else None
     if definition.coalesce:
         running_key = key if definition.owner is None else None
-        if found := await repository.find_pending(session, waiting_key=key, running_key=running_key):
+        if found := await repository.find_pending(session, waiting_key=waiting_key, running_key=running_key):
             return found, False
     job = Job(
         kind=kind,
         parameters=parameters or {},
-        waiting_key=key if definition.coalesce else None,
+        waiting_key=waiting_key,
         running_key=key,
         requested_by=requested_by,
         idempotency_key=idempotency_key,
@@ -74,6 +77,11 @@ async def start(
         session.expunge(job) if job in session else None
         return await _winner(session, job, idempotency_key), False
     return job, True
+
+
+def _waiting_key(key: str, parameters: dict[str, Any]) -> str:
+    """Only a request with the same parameters may join a waiting job: the others would not get what they asked for."""
+    return f"{key} {json.dumps(parameters, sort_keys=True, default=str)}" if parameters else key
 
 
 async def _winner(session: AsyncSession, job: Job, idempotency_key: str | None) -> Job:
@@ -136,10 +144,11 @@ async def advance_parent(session: AsyncSession, child: Job) -> list[Job]:
     changed = [parent]
     done = [job for job in await repository.children(session, parent.id) if job.state == "done"]
     parent.progress = len(done) / (len(done) + len(parent.steps) + (child.state != "done"))
-    if child.state == "done" and parent.steps:
+    if child.state == "done" and parent.steps and not parent.cancel_requested:
         changed.append(await _start_next_step(session, parent))
         return changed
-    parent.state = child.state
+    # A step that was done before it heard of the cancellation is the last one all the same.
+    parent.state = "cancelled" if child.state == "done" and parent.steps else child.state
     parent.step = "" if child.state == "done" else child.kind
     parent.finished_at = datetime.now(UTC)
     parent.result = {job.kind: job.result for job in done}
@@ -154,15 +163,19 @@ async def cancel(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
     Raises:
         NotAllowed: the job has ended already.
     """
+    # Children before their parent, as the end of a run locks them; else the two could wait for each other.
+    children = await repository.unfinished_children(session, job_id)
     job = await repository.get(session, job_id, lock=True)
     if job is None or job.state in FINAL_STATES:
         raise NotAllowed(f"the job is {job.state if job else 'unknown'} and cannot be cancelled")
-    if KINDS[job.kind].owner is None:
-        changed = []
-        for child in await repository.unfinished_children(session, job.id):
-            changed += await _cancel_one(session, child)
-        return changed
-    return await _cancel_one(session, job)
+    if KINDS[job.kind].owner is not None:
+        return await _cancel_one(session, job)
+    job.cancel_requested = True
+    changed = []
+    # None there: a step has just ended while we waited for its row; its successor is not locked by anybody yet.
+    for child in children or await repository.unfinished_children(session, job_id):
+        changed += await _cancel_one(session, child)
+    return changed
 
 
 async def _cancel_one(session: AsyncSession, job: Job) -> list[Job]:
@@ -185,7 +198,10 @@ async def retry(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
         raise NotAllowed(f"the job is {job.state if job else 'unknown'}; only failed or cancelled jobs can be retried")
     if KINDS[job.kind].owner is None:
         ended = [child for child in await repository.children(session, job.id) if child.state == job.state]
-        return await retry(session, ended[-1].id)
+        if ended:
+            return await retry(session, ended[-1].id)
+        _reset(job, "running")  # cancelled between two steps
+        return [job, await _start_next_step(session, job)]
     _reset(job, "waiting")
     changed = [job]
     parent = await repository.get(session, job.parent_id, lock=True) if job.parent_id else None
@@ -199,7 +215,8 @@ async def retry(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
 
 def _reset(job: Job, state: str) -> None:
     job.state = state
-    job.attempts = 0 if state == "waiting" else job.attempts
+    # Attempts go on counting: a run thought dead, back from an earlier attempt, must not pass for the new one.
+    job.max_attempts = max(job.max_attempts, job.attempts + MAX_ATTEMPTS)
     job.waiting_key = None
     job.cancel_requested = False
     job.error = job.traceback = job.finished_at = None

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import asyncpg
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from fmrp_sdk import RetriableError
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
@@ -17,9 +20,10 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
     RedisError,
-    OperationalError,
-    InterfaceError,
+    PoolTimeout,
+    RetriableError,
     asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
 )
 _PASSING_SQLSTATES = {"40001", "40P01", "57P01", "57P02", "57P03", "53300", "53400"}
 
@@ -42,7 +46,8 @@ def is_passing(error: BaseException) -> bool:
         if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
             return True
         return getattr(error.orig, "sqlstate", None) in _PASSING_SQLSTATES
-    if isinstance(error, _PASSING):
+    # Bulk COPY goes by the bare driver, whose errors come unwrapped.
+    if isinstance(error, _PASSING) or getattr(error, "sqlstate", None) in _PASSING_SQLSTATES:
         return True
     return bool(getattr(error, "retriable", False))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, Text, and_, cast, func, literal, or_, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 MAX_LIMIT = 500
@@ -73,7 +74,13 @@ async def fetch_page(
         page_query = page_query.where(_after(column, order.key, descending, *_decode(cursor, wanted)))
     direction = column.desc() if descending else column.asc()
     page_query = page_query.order_by(direction.nulls_last(), order.key).limit(limit + 1)
-    rows = list((await session.execute(page_query)).all())
+    try:
+        rows = list((await session.execute(page_query)).all())
+    except DBAPIError as error:
+        # Class 22: the place in the order is no value of these columns.
+        if cursor is None or not str(getattr(error.orig, "sqlstate", "")).startswith("22"):
+            raise
+        raise BadCursor("cursor: not one of this list's cursors; ask for the first page") from error
     next_cursor = None
     if len(rows) > limit:
         rows = rows[:limit]
@@ -105,7 +112,7 @@ def _decode(cursor: str, sort: str) -> tuple[str | None, str]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         made_for, value, key = json.loads(base64.urlsafe_b64decode(padded.encode()))
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadCursor("cursor: not one of this list's cursors; ask for the first page") from error
     if made_for != sort or not isinstance(key, str) or not (value is None or isinstance(value, str)):
         raise BadCursor("cursor: made for another order; ask for the first page")

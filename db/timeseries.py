@@ -1,10 +1,11 @@
 """Series tables: a TimescaleDB hypertable where the extension is there, native monthly partitions where it is not.
 
-Writers call `prepare_range` before they store; readers see one table either way.
+Writers call `prepare_months` before they store; readers see one table either way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -52,19 +53,16 @@ def make_hypertable(connection: Connection, table: str) -> None:
     )
 
 
-def months_between(first: date, last: date) -> list[tuple[date, date]]:
-    """Return [start, end) of every calendar month that touches [first, last]."""
-    months = []
-    start = first.replace(day=1)
-    while start <= last:
-        end = date(start.year + start.month // 12, start.month % 12 + 1, 1)
-        months.append((start, end))
-        start = end
-    return months
+def month_of(day: date) -> tuple[date, date]:
+    """Return [start, end) of the calendar month that holds `day`."""
+    start = day.replace(day=1)
+    return start, date(start.year + start.month // 12, start.month % 12 + 1, 1)
 
 
-async def prepare_range(connection: AsyncConnection, table: str, first: date, last: date) -> None:
-    """Make sure rows of [first, last] have a partition; does nothing on a hypertable.
+async def prepare_months(connection: AsyncConnection, table: str, days: Iterable[date]) -> None:
+    """Make sure the month of each of `days` has a partition; does nothing on a hypertable.
+
+    Only these months: a feed of long ago beside one of today does not fill the years between with empty tables.
 
     A partition is built beside the table and attached, which never blocks readers. An advisory lock lets one writer
     at a time do so.
@@ -76,7 +74,7 @@ async def prepare_range(connection: AsyncConnection, table: str, first: date, la
     )
     if capability.scalar():
         return
-    wanted = {f"{table}_{start:%Y_%m}": (start, end) for start, end in months_between(first, last)}
+    wanted = {f"{table}_{start:%Y_%m}": (start, end) for start, end in {month_of(day) for day in days}}
     missing = await _missing(connection, table, set(wanted))
     if not missing:
         return

@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -25,6 +26,10 @@ from cluster.local.redis import EmbeddedRedis
 from db import migrate
 from settings import Settings, normalise_database_url
 
+CHROMIUM_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 TEMPLATE = "fmrp_test_template"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -129,6 +134,19 @@ async def connections(settings: Settings) -> AsyncIterator[Connections]:
     opened = Connections(settings, "test")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium. For one module only: while Playwright is open, no other event loop can run here."""
+    found = os.environ.get("FMRP_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no Chromium: install Debian's package chromium, or set FMRP_CHROMIUM to its path")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

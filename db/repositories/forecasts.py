@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.copy import stage
 from db.models import Forecast, ForecastMetric, ForecastRun, ForecastSeries, Item
 from db.paging import Order, Rows
-from db.timeseries import prepare_range
+from db.timeseries import prepare_months
 
 SERIES_ORDER = Order(
     {
@@ -34,9 +34,7 @@ async def store(
     """Store a run with its rows. Frames are keyed by item code; codes unknown by now are left out."""
     session.add(run)
     await session.flush()
-    connection = await session.connection()
-    if not forecast.is_empty():
-        await prepare_range(connection, "forecast", forecast["week"].min(), forecast["week"].max())  # type: ignore[arg-type]
+    await prepare_months(await session.connection(), "forecast", forecast["week"].unique())
     await _insert(session, "forecast", run.id, forecast, "week, mean, q10, q25, q50, q75, q90")
     await _insert(
         session,

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from db.copy import read_frame, stage
-from db.timeseries import prepare_range
+from db.timeseries import prepare_months
 
 SALES_LINE_SCHEMA: dict[str, Any] = {
     "document": pl.String,
@@ -184,8 +184,7 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
 
 
 async def _store_demand(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
-    first, last = rows["day"].min(), rows["day"].max()
-    await prepare_range(await session.connection(), "demand", first, last)  # type: ignore[arg-type]
+    await prepare_months(await session.connection(), "demand", rows["day"].unique())
     await stage(session, "staged", rows.select("item", "day", "quantity", "revenue"))
     await session.execute(
         text(

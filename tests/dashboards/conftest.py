@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +11,6 @@ from typing import Any
 import pytest
 from dashboard_process import ApiThread, Dashboard, free_port, wait_until_answers
 from fake_api import FakeApi, World
-
-CHROMIUM_ARGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture
@@ -47,18 +35,6 @@ def dashboard() -> Iterator[Dashboard]:
         ended = process.wait(20)
         api.stop()
     assert ended == 0, "SIGTERM ends the dashboard with status 0"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    found = os.environ.get("FMRP_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
-        pytest.skip("no chromium on PATH (Debian: apt install chromium; or set FMRP_CHROMIUM)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=list(CHROMIUM_ARGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

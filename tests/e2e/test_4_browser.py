@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,29 +11,11 @@ from cluster.local.stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 
-
-@pytest.fixture
-def page() -> Iterator[Any]:
-    """A page of a fresh browser."""
-    chromium = os.environ.get("FMRP_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium: install Debian's package chromium, or set FMRP_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield browser.new_page(viewport={"width": 1440, "height": 900})
-        browser.close()
-
-
-def test_a_planner_starts_the_day_and_sees_what_to_buy(page: Any, stack: Stack, factory: FactoryFiles) -> None:
+def test_a_planner_starts_the_day_and_sees_what_to_buy(chromium: Any, stack: Stack, factory: FactoryFiles) -> None:
     from playwright.sync_api import expect
 
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
     assert stack.first_password is not None
     page.goto(f"{stack.dashboard_url}/purchasing")
     page.fill("#email", stack.settings.admin_email)
