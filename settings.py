@@ -39,7 +39,9 @@ def _database_url(value: object) -> object:
 class Settings(BaseSettings):
     """What an operator may set. Secrets are `SecretStr`: they are never printed."""
 
-    model_config = SettingsConfigDict(env_prefix="FMRP_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FMRP_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     data_dir: Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())] = Field(
         default=Path(".fmrp"), description="Folder of the embedded stack: database, Redis, inbox, logs."

@@ -42,9 +42,13 @@ class GiveUp:
 def is_passing(error: BaseException) -> bool:
     """Whether another attempt could succeed without anybody changing anything."""
     if isinstance(error, DBAPIError):
-        if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+        if error.connection_invalidated or isinstance(error, OperationalError):
             return True
+        if isinstance(error, InterfaceError):
+            return not isinstance(error.orig.__cause__, ValueError) if error.orig else True
         return getattr(error.orig, "sqlstate", None) in _PASSING_SQLSTATES
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # a closed connection, and not a value it cannot send
     # Bulk COPY goes by the bare driver, whose errors come unwrapped.
     if isinstance(error, _PASSING) or getattr(error, "sqlstate", None) in _PASSING_SQLSTATES:
         return True

@@ -1,5 +1,5 @@
-"""A child process of the stack: its own session (Ctrl-C reaches only the stack), a log file, and a pid file by which a
-later start finds what a killed one left behind."""
+"""A child process of the stack: its own session (Ctrl-C reaches only the stack), a log file, and a mark in its
+environment by which its whole family is found, also after it was killed and its own children were orphaned."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+MARK = "FMRP_STACK_CHILD"
 
 
 class ChildProcess:
@@ -18,14 +21,14 @@ class ChildProcess:
     def __init__(self, name: str, args: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self._args = list(args)
-        self._environment = dict(environment)
-        self._pid_file = folder / f"{name}.pid"
+        self._mark = mark_of(folder, name)
+        self._environment = {**environment, MARK: self._mark}
         self.log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the program, after ending one that an earlier stack left running."""
-        end_left_over(self._pid_file)
+        """Start the program, after ending what an earlier one left running."""
+        end_all(family(self._mark))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._args,
@@ -35,8 +38,6 @@ class ChildProcess:
                 env={**os.environ, **self._environment},
                 start_new_session=True,
             )
-        started = psutil.Process(self._process.pid).create_time()
-        self._pid_file.write_text(f"{self._process.pid} {started}")
 
     @property
     def is_alive(self) -> bool:
@@ -52,7 +53,6 @@ class ChildProcess:
         """Ask it to end, then insist; its own children are ended with it."""
         if self._process is None:
             return
-        tree = _tree(self._process.pid)
         if self.is_alive:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -60,8 +60,7 @@ class ChildProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(5)
-        end_all(tree)
-        self._pid_file.unlink(missing_ok=True)
+        end_all(family(self._mark))
         self._process = None
 
     def tail(self, lines: int = 20) -> str:
@@ -69,36 +68,35 @@ class ChildProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
 
-def end_left_over(pid_file: Path) -> None:
-    """End the process a killed stack left running, with its children, and remove its pid file."""
-    if not pid_file.exists():
-        return
-    pid, _, started = pid_file.read_text().partition(" ")
-    try:
-        process = psutil.Process(int(pid))
-        # Pids are reused: only the very process that was started then is ours.
-        if abs(process.create_time() - float(started or 0)) < 1:
-            end_all(_tree(process.pid))
-    except (psutil.NoSuchProcess, ValueError):
-        pass
-    pid_file.unlink(missing_ok=True)
+def mark_of(folder: Path, name: str = "") -> str:
+    """What the environment of a child in this folder says; without a name, what all of them begin with."""
+    return f"{folder.resolve()}|{name}"
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+def family(mark: str) -> list[psutil.Process]:
+    """Every process of this user whose environment carries a mark that begins so."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK, "").startswith(mark):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue  # somebody else's, or gone meanwhile
+    return found
 
 
 def end_all(processes: list[psutil.Process]) -> None:
     """Terminate what is left of these, then kill."""
     for action in ("terminate", "kill"):
-        alive = [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        alive = [process for process in processes if _is_alive(process)]
         for process in alive:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 getattr(process, action)()
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(alive, timeout=3)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

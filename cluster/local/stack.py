@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from cluster.local.bootstrap import migrate_database, prepare_database
 from cluster.local.postgres import EmbeddedPostgres
-from cluster.local.process import ChildProcess, end_left_over
+from cluster.local.process import ChildProcess, end_all, family, mark_of
 from cluster.local.redis import EmbeddedRedis
 from cluster.local.secrets import StackSecrets, load_or_create, write_private
 from settings import Settings
@@ -81,8 +81,7 @@ class Stack:
     def _start(self) -> None:
         self._take_lock()
         # The lock is ours, so whatever an earlier stack left running on this folder belongs to nobody any more.
-        for pid_file in self._run.glob("*.pid"):
-            end_left_over(pid_file)
+        end_all(family(mark_of(self._run)))
         for name, port in (("API", self.settings.api_port), ("dashboard", self.settings.dashboard_port)):
             _require_free(self.settings.host, port, name)
         self.settings.inbox_dir.mkdir(exist_ok=True)

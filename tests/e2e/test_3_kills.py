@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from sqlalchemy import text
 from actors.owner import Connections
 from cluster.demo.client import Client
 from cluster.demo.factory import FactoryFiles
+from cluster.local.process import family, mark_of
 from cluster.local.stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -35,32 +37,33 @@ VICTIMS = {
     "PostgreSQL": ("forecast", "postgres -D"),
     "dashboard": ("ingest", "-m dashboards"),
     "raylet": ("forecast", "raylet/raylet"),
+    "GCS": ("forecast", "gcs/gcs_server"),
+    "Ray head": ("forecast", "cluster.local.ray_head"),
 }
 
 
 def stack_processes(stack: Stack) -> list[psutil.Process]:
     """Every process this stack has started."""
-    folder = str(stack.settings.data_dir)
-    found = psutil.Process().children(recursive=True)
-    for process in psutil.process_iter():
-        try:
-            if folder in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    folder = stack.settings.data_dir
+    by_folder = [process for process in psutil.process_iter() if str(folder) in " ".join(_command(process))]
+    return [*family(mark_of(folder / "run")), *by_folder]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def kill(stack: Stack, needle: str) -> int:
     """kill -9 the processes whose command line holds `needle`; returns how many there were."""
     killed = 0
     for process in stack_processes(stack):
-        try:
-            if needle in " ".join(process.cmdline()):
+        if needle in " ".join(_command(process)):
+            with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
                 killed += 1
-        except psutil.Error:
-            continue
     return killed
 
 

@@ -20,11 +20,12 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 
 def processes_of(marker: str) -> list[str]:
-    """Command lines that hold `marker`, this test's own left out."""
+    """Command lines of processes that hold `marker` in their command line or environment, this test's own left out."""
     found = []
     for process in psutil.process_iter():
         try:
-            if marker in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+            told = " ".join([*process.cmdline(), *process.environ().values()])
+            if process.pid != os.getpid() and marker in told and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline())[:200])
         except psutil.Error:
             continue

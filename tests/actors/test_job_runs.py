@@ -1,0 +1,221 @@
+"""One attempt: progress out, cancellation in, results and end in one commit, fenced by the attempt's number."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from queue_world import claim, end, get, perform, run_of, scalar, start, until
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.exc import OperationalError
+
+from actors import jobs
+from actors.owner import Connections, Outcome, Owner
+from actors.run import JobRun
+from db.models import Item
+from db.repositories import jobs as repository
+from db.repositories.jobs import Superseded
+
+
+async def store_item(session: AsyncSession) -> None:
+    """A result that can be counted."""
+    session.add(Item(code="RESULT", name="r", kind="component"))
+
+
+async def items(connections: Connections) -> int:
+    return int(await scalar(connections, "SELECT count(*) FROM item"))
+
+
+class FakeWork:
+    """Work whose content the test gives."""
+
+    name = "planning"
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    async def perform(self, run: JobRun) -> None:
+        await self._body(run)
+
+
+async def test_results_and_the_end_are_stored_together(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    run = await run_of(connections, await claim(connections, job.id))
+    await run.finish({"orders": 3}, "3 orders", store_item)
+    ended = await get(connections, job.id)
+    assert (ended.state, ended.result, ended.message, ended.progress) == ("done", {"orders": 3}, "3 orders", 1.0)
+    assert await items(connections) == 1
+
+
+async def test_results_that_cannot_be_stored_leave_the_job_running(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    run = await run_of(connections, await claim(connections, job.id))
+
+    async def store(session: AsyncSession) -> None:
+        await store_item(session)
+        await session.flush()
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        await run.finish({}, "", store)
+    assert (await get(connections, job.id)).state == "running"
+    assert await items(connections) == 0
+
+
+async def test_a_superseded_attempt_stores_nothing(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    first = await run_of(connections, await claim(connections, job.id))
+    second = await run_of(connections, await claim(connections, job.id))
+    with pytest.raises(Superseded):
+        await first.finish({"by": 1}, "", store_item)
+    assert await items(connections) == 0
+    await second.finish({"by": 2}, "", store_item)
+    assert (await get(connections, job.id)).result == {"by": 2}
+    assert await items(connections) == 1
+
+
+async def test_an_attempt_cannot_end_a_job_twice(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    run = await run_of(connections, await claim(connections, job.id))
+    await run.finish({}, "", store_item)
+    with pytest.raises(Superseded):
+        await run.finish({"again": True}, "")
+    assert (await get(connections, job.id)).result == {}
+
+
+async def test_a_superseded_attempt_cannot_report_or_be_put_back(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    old = await claim(connections, job.id)
+    await claim(connections, job.id)
+    async with connections.sessions.begin() as session:
+        with pytest.raises(Superseded):
+            await repository.report_progress(session, old.id, old.attempts, 0.5, "planning", "")
+        assert await repository.put_back(session, old.id, old.attempts, "again") is None
+    assert (await get(connections, job.id)).progress == 0
+
+
+async def test_a_job_whose_attempts_are_used_up_is_not_claimed_but_given_up(connections: Connections) -> None:
+    job = await start(connections, "plan", max_attempts=2)
+    async with connections.sessions.begin() as session:
+        assert await repository.give_up(session, job.id) is None  # not before they are used up
+    await claim(connections, job.id)
+    await claim(connections, job.id)
+    async with connections.sessions.begin() as session:
+        assert await repository.claim(session, job.id) is None
+        given_up = await repository.give_up(session, job.id)
+    assert given_up is not None
+    assert (given_up.state, given_up.attempts) == ("failed", 2)
+    assert "died in every attempt" in (given_up.error or "")
+
+
+async def test_only_one_job_runs_under_a_running_key(connections: Connections) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    one, two = await start(connections, "ingest", {"source": "a"}), await start(connections, "ingest", {"source": "a"})
+    other = await start(connections, "ingest", {"source": "b"})
+    running = await claim(connections, one.id)
+    await claim(connections, other.id)
+    with pytest.raises(IntegrityError):
+        await claim(connections, two.id)
+    await end(connections, running)
+    assert (await claim(connections, two.id)).attempts == 1
+
+
+async def test_progress_reaches_the_row_and_the_stream(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    run = await run_of(connections, await claim(connections, job.id))
+    async with run.reporting():
+        run.report(0.4, "netting", "level 2")
+        row = await until(lambda: _with_progress(connections, job.id), "progress in the row")
+        assert (row.progress, row.step, row.message) == (0.4, "netting", "level 2")
+        events = await until(lambda: _progressed(connections), "progress in the stream")
+    assert events[-1].data["progress"] == 0.4
+    assert events[-1].data["job_id"] == str(job.id)
+    assert events[-1].data["eta_s"] > 0
+
+
+async def _with_progress(connections: Connections, job_id: Any) -> Any:
+    job = await get(connections, job_id)
+    return job if job.progress > 0 else None
+
+
+async def _progressed(connections: Connections) -> Any:
+    return [event for event in (await connections.events.replay("0-0", "+"))[0] if event.type == "job.progressed"]
+
+
+@pytest.mark.parametrize(("told", "kept"), [(-1.0, 0.0), (7.0, 1.0)])
+async def test_progress_outside_its_bounds_is_brought_back(connections: Connections, told: float, kept: float) -> None:
+    run = await run_of(connections, await claim(connections, (await start(connections, "plan")).id))
+    run.report(told, "netting")
+    await run._store_progress()
+    assert (await get(connections, run.job_id)).progress == kept
+
+
+async def test_a_childs_progress_moves_its_parent_in_the_stream(connections: Connections) -> None:
+    day = await start(connections, "day")
+    child = await claim(connections, await scalar(connections, "SELECT id FROM job WHERE kind = 'ingest'"))
+    run = await run_of(connections, child)
+    async with run.reporting():
+        run.report(0.5, "reading")
+        events = await until(lambda: _progressed(connections), "progress")
+        events = await until(lambda: _of(connections, str(day.id)), "the parent's progress")
+    assert events[-1].data["progress"] == pytest.approx(0.5 / 3)
+    assert events[-1].data["step"] == "ingest"
+
+
+async def _of(connections: Connections, job_id: str) -> Any:
+    return [event for event in await _progressed(connections) if event.data["job_id"] == job_id]
+
+
+async def test_a_cancellation_reaches_the_work_at_its_next_report(connections: Connections) -> None:
+    job = await start(connections, "plan")
+
+    async def until_told(run: JobRun) -> None:
+        async with connections.sessions.begin() as session:
+            await jobs.cancel(session, run.job_id)
+        deadline = asyncio.get_running_loop().time() + 10
+        while asyncio.get_running_loop().time() < deadline:
+            await asyncio.to_thread(run.report, 0.5, "netting")
+            await asyncio.sleep(0.02)
+
+    assert await perform(connections, FakeWork(until_told), job.id) == Outcome("cancelled")
+
+
+async def test_a_superseded_work_is_stopped_at_its_next_report(connections: Connections) -> None:
+    job = await start(connections, "plan")
+
+    async def until_told(run: JobRun) -> None:
+        await claim(connections, run.job_id)
+        deadline = asyncio.get_running_loop().time() + 10
+        while asyncio.get_running_loop().time() < deadline:
+            run.report(0.5, "netting")
+            await asyncio.sleep(0.02)
+
+    assert await perform(connections, FakeWork(until_told), job.id) == Outcome("superseded")
+
+
+async def test_an_attempt_that_is_not_the_jobs_own_is_not_begun(connections: Connections) -> None:
+    job = await claim(connections, (await start(connections, "plan")).id)
+
+    async def never(run: JobRun) -> None:
+        raise AssertionError("was begun")
+
+    owner = Owner(FakeWork(never), connections)
+    assert await owner.run(str(job.id), job.attempts + 1) == Outcome("superseded")
+
+
+async def test_a_fault_of_the_work_is_an_outcome_with_its_traceback(connections: Connections) -> None:
+    async def broken(run: JobRun) -> None:
+        raise ValueError("no forecast for item B1")
+
+    outcome = await perform(connections, FakeWork(broken), (await start(connections, "plan")).id)
+    assert (outcome.end, outcome.error, outcome.passing) == ("failed", "no forecast for item B1", False)
+    assert "in broken" in (outcome.traceback or "")
+
+
+async def test_a_passing_fault_is_told_from_a_lasting_one(connections: Connections) -> None:
+    async def away(run: JobRun) -> None:
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError("database away"))
+
+    assert (await perform(connections, FakeWork(away), (await start(connections, "plan")).id)).passing
