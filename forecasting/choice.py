@@ -76,32 +76,9 @@ def choose_without_own_cutoff(errors: pl.DataFrame, options: pl.DataFrame) -> pl
 
 def _decide(totals: pl.DataFrame, options: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """Lowest handicapped score per key; ties go to the candidate named first."""
-    reference = totals.filter(pl.col("model") == REFERENCE).select(
-        *keys, ref_pinball="pinball", ref_sq="sq_error", ref_cutoffs="cutoffs"
-    )
-    tiny = 1e-9  # both sums are 0 where a series has been all zero
-    scored = (
-        totals.join(options, on=["item", "model"])
-        .join(reference, on=keys)
-        .filter((pl.col("cutoffs") == pl.col("ref_cutoffs")) & (pl.col("cutoffs") > 0))
-        .with_columns(
-            score=(
-                (pl.col("pinball") + tiny)
-                / (pl.col("ref_pinball") + tiny)
-                * ((pl.col("sq_error") + tiny) / (pl.col("ref_sq") + tiny)).sqrt()
-            ).sqrt()
-        )
-        .with_columns(
-            handicapped=pl.col("score")
-            * pl.when(pl.col("rank") == 0)
-            .then(CHALLENGER_MARGIN)
-            .when(pl.col("rank") < 0)
-            .then(1 / BASELINE_MARGIN)
-            .otherwise(1.0)
-        )
-    )
     best = (
-        scored.with_columns(order=pl.when(pl.col("rank") < 0).then(99).otherwise("rank"), rivals=pl.len().over(keys))
+        _scored(totals, options, keys)
+        .with_columns(order=pl.when(pl.col("rank") < 0).then(99).otherwise("rank"), rivals=pl.len().over(keys))
         .sort(*keys, "handicapped", "order", "model")
         .group_by(keys, maintain_order=True)
         .first()
@@ -125,4 +102,32 @@ def _decide(totals: pl.DataFrame, options: pl.DataFrame, keys: list[str]) -> pl.
             reason=pl.coalesce("reason", pl.lit("default of its class: no backtest")),
         )
         .sort(keys)
+    )
+
+
+def _scored(totals: pl.DataFrame, options: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Candidates with their score against the reference on the same cutoffs, and the score their rank handicaps."""
+    reference = totals.filter(pl.col("model") == REFERENCE).select(
+        *keys, ref_pinball="pinball", ref_sq="sq_error", ref_cutoffs="cutoffs"
+    )
+    tiny = 1e-9  # both sums are 0 where a series has been all zero
+    return (
+        totals.join(options, on=["item", "model"])
+        .join(reference, on=keys)
+        .filter((pl.col("cutoffs") == pl.col("ref_cutoffs")) & (pl.col("cutoffs") > 0))
+        .with_columns(
+            score=(
+                (pl.col("pinball") + tiny)
+                / (pl.col("ref_pinball") + tiny)
+                * ((pl.col("sq_error") + tiny) / (pl.col("ref_sq") + tiny)).sqrt()
+            ).sqrt()
+        )
+        .with_columns(
+            handicapped=pl.col("score")
+            * pl.when(pl.col("rank") == 0)
+            .then(CHALLENGER_MARGIN)
+            .when(pl.col("rank") < 0)
+            .then(1 / BASELINE_MARGIN)
+            .otherwise(1.0)
+        )
     )

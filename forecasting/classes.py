@@ -44,10 +44,13 @@ def demand_classes(series: pl.DataFrame) -> pl.DataFrame:
         cv2=pl.when(enough).then((pl.col("size_sd") / pl.col("size_mean")) ** 2),
         cv=pl.col("sd") / pl.col("mean"),
     )
+    return stats.select("item", _syntetos_boylan(enough), "adi", "cv2", _xyz(), "weeks", "demands").sort("item")
+
+
+def _syntetos_boylan(enough: pl.Expr) -> pl.Expr:
     often, steady = pl.col("adi") < ADI_LIMIT, pl.col("cv2") < CV2_LIMIT
-    return stats.select(
-        "item",
-        demand_class=pl.when(~enough)
+    return (
+        pl.when(~enough)
         .then(pl.lit("insufficient"))
         .when(often & steady)
         .then(pl.lit("smooth"))
@@ -55,18 +58,21 @@ def demand_classes(series: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("erratic"))
         .when(steady)
         .then(pl.lit("intermittent"))
-        .otherwise(pl.lit("lumpy")),
-        adi="adi",
-        cv2="cv2",
-        # a mean of 0 or a single week says nothing about variation: the cautious class
-        xyz=pl.when(pl.col("cv") < XYZ_LIMITS[0])
+        .otherwise(pl.lit("lumpy"))
+        .alias("demand_class")
+    )
+
+
+def _xyz() -> pl.Expr:
+    # a mean of 0 or a single week says nothing about variation: the cautious class
+    return (
+        pl.when(pl.col("cv") < XYZ_LIMITS[0])
         .then(pl.lit("X"))
         .when(pl.col("cv") < XYZ_LIMITS[1])
         .then(pl.lit("Y"))
-        .otherwise(pl.lit("Z")),
-        weeks="weeks",
-        demands="demands",
-    ).sort("item")
+        .otherwise(pl.lit("Z"))
+        .alias("xyz")
+    )
 
 
 def abc_classes(revenue: pl.DataFrame) -> pl.DataFrame:
