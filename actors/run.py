@@ -68,7 +68,7 @@ class JobRun:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _send_reports(self) -> None:
-        sent, stored_at = self._latest, 0.0
+        sent, stored_at = (0.0, "", ""), 0.0  # a report made before this task began is news too
         while True:
             await asyncio.sleep(EVENT_INTERVAL_S)
             if self._is_ending:

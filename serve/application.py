@@ -11,12 +11,14 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.logs import configure_logs
 from actors.owner import Connections
 from fmrp_sdk import load_connectors
+from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.problems import EXCEPTION_HANDLERS
 from serve.routes import auth, events, forecasts, items, jobs, operations, plans, sources
@@ -25,12 +27,17 @@ from settings import Settings
 
 PREFIX = "/api/v1"
 BODY_LIMIT = 1024 * 1024
+# What multipart encoding adds to a file of the largest size taken.
+MULTIPART_ROOM = 64 * 1024
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    # The documentation page is plain HTML with a style sheet of its own; nothing else is ever a page.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
 }
+_RAW_SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 Predict = Callable[[Any, int], Awaitable[list[dict[str, Any]]]]
 
@@ -39,6 +46,14 @@ async def provide_session(state: State) -> AsyncIterator[AsyncSession]:
     """A session for reading; writers open their own transaction and commit it before they answer."""
     async with state.connections.sessions() as session:
         yield session
+
+
+async def add_security_headers(message: Message, _scope: Scope) -> None:
+    """Put the security headers on every answer; `response_headers` would miss those of middleware and of routing."""
+    if message["type"] == "http.response.start":
+        present = {name.lower() for name, _ in message["headers"]}
+        missing = [header for header in _RAW_SECURITY_HEADERS if header[0] not in present]
+        message["headers"] = [*message["headers"], *missing]
 
 
 def build_app(settings: Settings, predict: Predict) -> Litestar:
@@ -66,13 +81,17 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             forecasts.router,
             plans.router,
             jobs.router,
-            sources.router,
+            Router(
+                "/", route_handlers=[sources.router], request_max_body_size=settings.upload_max_bytes + MULTIPART_ROOM
+            ),
             events.router,
             operations.router,
         ],
     )
+    # Balancers and monitors look at the root; documented once, under the prefix.
+    at_root = Router("/", route_handlers=[operations.get_health, operations.get_metrics], include_in_schema=False)
     return Litestar(
-        route_handlers=[api, operations.get_health, operations.get_metrics],
+        route_handlers=[api, at_root],
         lifespan=[lifespan],
         state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
         dependencies={"session": Provide(provide_session)},
@@ -82,7 +101,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         openapi_config=_openapi(),
         cors_config=CORSConfig(allow_origins=list(settings.allowed_origins)) if settings.allowed_origins else None,
         request_max_body_size=BODY_LIMIT,
-        response_headers=SECURITY_HEADERS,
+        before_send=[add_security_headers],
     )
 
 
@@ -91,6 +110,6 @@ def _openapi() -> OpenAPIConfig:
         title="Forecasting MRP",
         version="1",
         description="From daily data to dated purchase and production orders.",
-        openapi_router=Router(f"{PREFIX}/docs", route_handlers=[], opt=PUBLIC),
-        render_plugins=[SwaggerRenderPlugin(), JsonRenderPlugin()],
+        openapi_router=Router(f"{PREFIX}/docs", route_handlers=[], opt=PUBLIC, include_in_schema=False),
+        render_plugins=[PageRenderPlugin(), JsonRenderPlugin()],
     )

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import suppress
 
 import structlog
+from msgspec import MsgspecError
 from redis.exceptions import RedisError
 
 from actors.events import Event, EventStream
 
 QUEUE_LENGTH = 256
+RETRY_S = 0.5
+GAP = "gap"
 
 log = structlog.get_logger(__name__)
 
@@ -35,13 +37,13 @@ class Subscription:
 
     def offer(self, event: Event) -> None:
         """Queue an event for this client; unsent progress of the same job makes room for the newer one."""
-        if self.topic is not None and event.topic != self.topic:
+        if event.type != GAP and self.topic is not None and event.topic != self.topic:
             return
-        key = event.id
-        if event.type == "job.progressed":
-            key = f"progress:{event.data['job_id']}"
+        key = event.id or event.type
+        if event.type == "job.progressed" and not self.is_lagging:
+            key = f"progress:{event.data.get('job_id')}"
             self._unsent.pop(key, None)
-        elif len(self._unsent) >= QUEUE_LENGTH:
+        if len(self._unsent) >= QUEUE_LENGTH:
             self.is_lagging = True
         if not self.is_lagging:
             self._unsent[key] = event
@@ -64,6 +66,7 @@ class EventHub:
         self._stream = stream
         self._subscriptions: set[Subscription] = set()
         self._task: asyncio.Task[None] | None = None
+        self._placed = asyncio.Event()
         self.last_id = "0-0"
 
     async def start(self) -> None:
@@ -71,11 +74,10 @@ class EventHub:
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
-        """End the reader."""
-        if self._task is not None:
+        """End the reader. Asked again until it ends: in Python 3.11 an arriving answer can swallow a cancellation."""
+        while self.is_alive and self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task}, timeout=0.2)
 
     @property
     def is_alive(self) -> bool:
@@ -98,20 +100,41 @@ class EventHub:
         self._subscriptions.discard(subscription)
 
     async def replay(self, after: str) -> tuple[list[Event], bool]:
-        """Events after an id up to now, and whether some are gone from the stream."""
+        """Events after an id up to now, and whether some are gone from the stream.
+
+        Waits until the reader has its place: what follows the replay then reaches every subscription.
+        """
+        await self._placed.wait()
         return await self._stream.replay(after, "+")
 
     async def _follow(self) -> None:
-        is_placed = False
         while True:
             try:
-                if not is_placed:
-                    self.last_id = await self._stream.newest_id()
-                    is_placed = True
+                await self._take_place()
                 async for event in self._stream.follow(self.last_id):
                     self.last_id = event.id
-                    for subscription in self._subscriptions:
-                        subscription.offer(event)
+                    self._offer(event)
             except (RedisError, OSError) as error:
                 log.warning("event stream lost", reason=str(error))
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(RETRY_S)
+            except (MsgspecError, LookupError, ValueError) as error:
+                # An entry that is no event of ours would stop every reader for good: go on behind it.
+                log.error("event stream holds an entry that cannot be read", after=self.last_id, reason=str(error))
+                self._placed.clear()
+                self._offer(Event(type=GAP, topic="", data={"after": self.last_id}))
+                await asyncio.sleep(RETRY_S)
+
+    async def _take_place(self) -> None:
+        """Begin at the newest entry; after an interruption, tell everybody when entries are gone meanwhile."""
+        newest = await self._stream.newest_id()
+        if not self._placed.is_set():
+            self.last_id = newest
+            self._placed.set()
+            return
+        _, is_gap = await self._stream.replay(self.last_id, self.last_id)
+        if is_gap or (newest == "0-0" and self.last_id != "0-0"):
+            self._offer(Event(type=GAP, topic="", data={"after": self.last_id}))
+
+    def _offer(self, event: Event) -> None:
+        for subscription in self._subscriptions:
+            subscription.offer(event)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.status_codes import HTTP_401_UNAUTHORIZED, HTTP_500_INTERNAL_SERVER_ERROR
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from actors.jobs import NotAllowed, UnknownKind
 from actors.uploads import UnknownMapping
@@ -28,7 +32,7 @@ class FieldError(msgspec.Struct, frozen=True):
     message: str
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True):
     """RFC 9457 problem details; `errors` names the fields at fault."""
 
     title: str
@@ -36,8 +40,31 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     instance: str
     type: str = "about:blank"
-    errors: list[FieldError] = []
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
+
+ERRORS: dict[int, ResponseSpec] = {
+    status: ResponseSpec(Problem, generate_examples=False, description=description, media_type=PROBLEM_JSON)
+    for status, description in (
+        (400, "A field of the request is not valid"),
+        (401, "Not logged in"),
+        (403, "The role is not high enough"),
+        (404, "Not there"),
+        (500, "A fault of ours"),
+        (503, "A backing service is away; try again"),
+    )
+}
+"""What any route of the API may answer instead, for its documentation."""
+
+# SQLSTATEs of values PostgreSQL cannot store or compare: a NUL in a text, a cursor whose value is no number or date.
+_BAD_VALUES = frozenset({"22003", "22007", "22008", "22021", "22P02", "22P05"})
+# Lost to another transaction: the same request works when sent again.
+_PASSING = frozenset({"40001", "40P01", "55P03"})
+# Connection lost, log-in refused, no such database (yet), out of resources, shut down by an operator.
+_AWAY = ("08", "28", "3D", "53", "57P")
+
+# Parameters whose name in the request cannot be, or is not, the name in the code.
+_NAMES = {"from_": "from", "job_state": "state", "idempotency_key": "Idempotency-Key"}
 
 _TITLES = {
     400: "Bad request",
@@ -92,22 +119,30 @@ def respond(
         status=status,
         detail=detail,
         instance=request.url.path,
-        errors=errors or [],
+        errors=errors or msgspec.UNSET,
     )
     return Response(problem, status_code=status, media_type=PROBLEM_JSON, headers=headers)
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """Anything Litestar or a handler raised on purpose."""
+    if error.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
+        return on_fault(request, error)
     errors = []
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         errors = [
-            FieldError(str(each.get("key", "")), str(each.get("message", "")))
+            FieldError(_NAMES.get(str(each.get("key")), str(each.get("key", ""))), str(each.get("message", "")))
             for each in error.extra
             if isinstance(each, dict)
         ]
     headers = {name: str(value) for name, value in (error.headers or {}).items()}
-    return respond(request, error.status_code, error.detail, errors, headers)
+    if error.status_code == HTTP_401_UNAUTHORIZED:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    detail = error.detail
+    if isinstance(error, RequestEntityTooLarge):
+        limit = request.route_handler.resolve_request_max_body_size()
+        detail = f"the request is too large: at most {limit:,} bytes are taken here"
+    return respond(request, error.status_code, detail, errors, headers)
 
 
 def on_bad_request(request: Request[Any, Any, Any], error: ValueError) -> Response[Problem]:
@@ -125,14 +160,27 @@ def on_conflict(request: Request[Any, Any, Any], error: NotAllowed) -> Response[
 def on_away(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The database or Redis cannot be reached: the same request may work in a moment."""
     log.warning("backing service away", path=request.url.path, reason=str(error))
-    return respond(request, 503, "the database is not reachable just now; try again", headers={"Retry-After": "2"})
+    detail = "the database or the event store is not reachable just now; try again"
+    return respond(request, 503, detail, headers={"Retry-After": "2"})
 
 
 def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Response[Problem]:
-    """A driver error: a lost connection is 503, anything else our fault."""
+    """A driver error: a value the database cannot take is 400, a lost connection or race 503, the rest our fault."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state in _BAD_VALUES or isinstance(getattr(error.orig, "__cause__", None), asyncpg.DataError):
+        log.info("value refused by the database", path=request.url.path, reason=str(error.orig))
+        return respond(request, 400, "a value in the request cannot be read or stored as it is")
+    if state in _PASSING or state.startswith(_AWAY):
+        return on_away(request, error)
     if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
         return on_away(request, error)
     return on_fault(request, error)
+
+
+def on_driver_error(request: Request[Any, Any, Any], error: asyncpg.PostgresError) -> Response[Problem]:
+    """What the driver raises before there is a connection SQLAlchemy could speak for."""
+    state = error.sqlstate or ""
+    return on_away(request, error) if state.startswith(_AWAY) else on_fault(request, error)
 
 
 def on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -149,7 +197,10 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     UnknownMapping: on_bad_request,
     NotAllowed: on_conflict,
     DBAPIError: on_database_error,
-    ConnectionError: on_away,
+    asyncpg.PostgresError: on_driver_error,
+    # Refused, timed out, not resolved, or a Unix socket that is not there: no route reads files of its own.
+    OSError: on_away,
+    PoolTimeout: on_away,
     RedisError: on_away,
     Exception: on_fault,
 }

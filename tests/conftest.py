@@ -85,6 +85,10 @@ def template_database(postgres_url: str) -> Iterator[str]:
     """A migrated database that tests are cloned from."""
     asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}"))
     migrate.upgrade(database_named(postgres_url, TEMPLATE))
+    # A database can be cloned only while nobody is in it, and extensions keep background workers in theirs.
+    close = f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false"
+    clear = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{TEMPLATE}'"
+    asyncio.run(_admin(postgres_url, close, clear))
     yield TEMPLATE
     asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)"))
 

@@ -40,7 +40,9 @@ async def put(session: AsyncSession, source: Source) -> None:
         session.add(source)
         return
     for name in ("name", "connector", "config", "rules"):
-        setattr(existing, name, getattr(source, name))
+        # A source made without one of these leaves it None until it is flushed: it says nothing about what is stored.
+        if (value := getattr(source, name)) is not None:
+            setattr(existing, name, value)
 
 
 async def put_file(

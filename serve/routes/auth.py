@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from actors.owner import Connections
 from db.repositories import users
-from serve.problems import TooManyRequests
+from serve.problems import ERRORS, TooManyRequests
 from serve.security import AUDIENCE, ISSUER, PUBLIC, VIEWER, User, verify_password
 
 ATTEMPTS_A_MINUTE = 10
@@ -49,7 +49,14 @@ def user_out(user: User) -> UserOut:
     return UserOut(user.email, user.name, user.role)
 
 
-@post("/login", opt=PUBLIC, status_code=200, operation_id="logIn", summary="Log in with e-mail and password")
+@post(
+    "/login",
+    opt=PUBLIC,
+    responses=ERRORS,
+    status_code=200,
+    operation_id="logIn",
+    summary="Log in with e-mail and password",
+)
 async def log_in(data: LoginIn, state: State) -> LoginOut:
     """Exchange e-mail and password for a short-lived bearer token."""
     connections: Connections = state.connections
@@ -66,7 +73,7 @@ async def log_in(data: LoginIn, state: State) -> LoginOut:
     return LoginOut(token, "Bearer", state.settings.token_ttl_s, user_out(user))
 
 
-@get("/me", opt=VIEWER, operation_id="whoAmI", summary="Who the token belongs to")
+@get("/me", opt=VIEWER, responses=ERRORS, operation_id="whoAmI", summary="Who the token belongs to")
 async def who_am_i(request: Request[User, Any, Any]) -> UserOut:
     """The user behind this token."""
     return user_out(request.user)

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from contextlib import suppress
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Request, Router, WebSocket, post, websocket
 from litestar.datastructures import State
 from litestar.exceptions import NotAuthorizedException, WebSocketDisconnect
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from actors.events import Event, id_key
 from serve.event_hub import EventHub, Lagging, Subscription
-from serve.security import SOCKET, VIEWER, User, authenticate_socket, issue_ticket
+from serve.problems import ERRORS
+from serve.security import SOCKET, VIEWER, User, authenticate_socket, find_user, issue_ticket
 
 PING_S = 20.0
+RECHECK_S = 60.0
 # Sockets end after about half an hour, spread out, so that accounts are checked again and replicas can be replaced.
 LIFE_S = 1800.0
 CLOSE_LOG_IN = 4401
 CLOSE_FORBIDDEN = 4403
 CLOSE_BAD_REQUEST = 4400
-CLOSE_LAGGING = 1013
+CLOSE_LAGGING = CLOSE_TRY_AGAIN = 1013
 CLOSE_RECONNECT = 1012
+
+_EVENT_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+
+log = structlog.get_logger(__name__)
 
 
 class TicketOut(msgspec.Struct, frozen=True):
@@ -32,7 +42,14 @@ class TicketOut(msgspec.Struct, frozen=True):
     ticket: str
 
 
-@post("/events/ticket", opt=VIEWER, status_code=200, operation_id="getEventTicket", summary="A pass for one WebSocket")
+@post(
+    "/events/ticket",
+    opt=VIEWER,
+    responses=ERRORS,
+    status_code=200,
+    operation_id="getEventTicket",
+    summary="A pass for one WebSocket",
+)
 async def get_ticket(request: Request[User, Any, Any], state: State) -> TicketOut:
     """Single use, good for 30 seconds: connect with `/events?ticket=...`."""
     return TicketOut(await issue_ticket(state.connections.redis, request.user))
@@ -46,21 +63,23 @@ async def follow_events(socket: WebSocket[Any, Any, Any]) -> None:
         await _refuse(socket, CLOSE_FORBIDDEN, "this origin may not connect")
         return
     try:
-        await authenticate_socket(socket, state.auth)
+        user = await authenticate_socket(socket, state.auth)
     except NotAuthorizedException as error:
         await _refuse(socket, CLOSE_LOG_IN, error.detail)
         return
+    except (RedisError, SQLAlchemyError, OSError) as error:
+        log.warning("socket refused: backing service away", reason=str(error))
+        await _refuse(socket, CLOSE_TRY_AGAIN, "the database or the event store is not reachable just now; try again")
+        return
     after = socket.query_params.get("after")
-    try:
-        id_key(after or "0-0")
-    except ValueError:
+    if after is not None and not is_event_id(after):
         await _refuse(socket, CLOSE_BAD_REQUEST, "after: not an event id")
         return
     await socket.accept()
     hub: EventHub = state.hub
     subscription = hub.subscribe(socket.query_params.get("topic"))
     try:
-        await _serve(socket, hub, subscription, after)
+        await _serve(socket, user, subscription, after)
     finally:
         hub.unsubscribe(subscription)
 
@@ -72,40 +91,48 @@ def is_allowed_origin(origin: str | None, host: str | None, allowed: tuple[str, 
     return origin in allowed or origin.split("://", 1)[-1] == host
 
 
+def is_event_id(text: str) -> bool:
+    """Whether Redis would take the text for a stream id: two 64-bit numbers, the second one optional."""
+    found = _EVENT_ID.fullmatch(text)
+    return found is not None and all(int(part or 0) < 2**64 for part in found.groups())
+
+
 async def _refuse(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
     # The close code reaches the client only on an accepted socket; before that it would see a bare HTTP 403.
     await socket.accept()
     await socket.close(code=code, reason=reason)
 
 
-async def _serve(
-    socket: WebSocket[Any, Any, Any], hub: EventHub, subscription: Subscription, after: str | None
-) -> None:
+async def _serve(socket: WebSocket[Any, Any, Any], user: User, subscription: Subscription, after: str | None) -> None:
+    """Send until the client leaves, its time is over, its account is switched off, or it cannot keep up."""
     life = LIFE_S * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnects, no secret
-    tasks = [
-        asyncio.create_task(_send(socket, hub, subscription, after)),
-        asyncio.create_task(_until_disconnect(socket)),
-        asyncio.create_task(asyncio.sleep(life)),
-    ]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    if tasks[1] in done:
-        tasks[0].cancelled() or tasks[0].exception() if tasks[0].done() else None
+    sending = asyncio.create_task(_send(socket, socket.app.state.hub, subscription, after))
+    leaving = asyncio.create_task(_until_disconnect(socket))
+    revoked = asyncio.create_task(_until_revoked(socket, user))
+    tasks = {sending, leaving, revoked, asyncio.create_task(asyncio.sleep(life))}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ends:
+        if isinstance(error, Exception) and not isinstance(error, (Lagging, WebSocketDisconnect)):
+            log.warning("socket ended early", reason=repr(error))
+    if leaving in done:
         return
-    error = tasks[0].exception() if tasks[0] in done else None
+    code, reason = CLOSE_RECONNECT, "reconnect with your last event id"
+    if revoked in done:
+        code, reason = CLOSE_LOG_IN, "log in again"
+    elif sending in done and isinstance(sending.exception(), Lagging):
+        code, reason = CLOSE_LAGGING, "too slow: reconnect with your last event id"
     with suppress(WebSocketDisconnect, RuntimeError):
-        if isinstance(error, Lagging):
-            await socket.close(code=CLOSE_LAGGING, reason="too slow: reconnect with your last event id")
-        else:
-            await socket.close(code=CLOSE_RECONNECT, reason="reconnect with your last event id")
-    if error is not None and not isinstance(error, (Lagging, WebSocketDisconnect, RuntimeError)):
-        raise error
+        await socket.close(code=code, reason=reason)
 
 
 async def _send(socket: WebSocket[Any, Any, Any], hub: EventHub, subscription: Subscription, after: str | None) -> None:
-    sent = (0, 0)
+    # The reader may be a moment behind: the client has what is up to `after` already.
+    sent = id_key(after) if after is not None else (0, 0)
     if after is not None:
         missed, is_gap = await hub.replay(after)
         if is_gap:
@@ -123,9 +150,18 @@ async def _send(socket: WebSocket[Any, Any, Any], hub: EventHub, subscription: S
         except TimeoutError:
             event = Event(type="ping", topic="", data={}, id="")
         else:
-            if id_key(event.id) <= sent:
+            if event.id and id_key(event.id) <= sent:
                 continue
         await socket.send_text(msgspec.json.encode(event).decode())
+
+
+async def _until_revoked(socket: WebSocket[Any, Any, Any], user: User) -> None:
+    """Look the account up now and then; ends when it is switched off or gone."""
+    while True:
+        await asyncio.sleep(RECHECK_S)
+        with suppress(SQLAlchemyError, OSError):
+            if await find_user(socket.app.state.connections.sessions, user.id) is None:
+                return
 
 
 async def _until_disconnect(socket: WebSocket[Any, Any, Any]) -> None:

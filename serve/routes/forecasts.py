@@ -8,13 +8,14 @@ from typing import Annotated
 import msgspec
 from litestar import Router, get, post
 from litestar.datastructures import State
+from litestar.exceptions import ValidationException
 from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import ForecastRun
 from db.paging import fetch_page
 from db.repositories import forecasts
-from serve.problems import NotFound
+from serve.problems import ERRORS, NotFound
 from serve.routes.items import Cursor, Limit, Search
 from serve.schemas import (
     ForecastRow,
@@ -30,6 +31,8 @@ from serve.security import OPERATOR, VIEWER
 
 MAX_SERIES = 200
 MAX_WEEKS = 1600
+# Far beyond any real history; dates outside run out of the calendar within the horizon.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 
 
 class SeriesIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +65,7 @@ class PredictOut(msgspec.Struct, frozen=True):
     forecasts: list[PredictedOut]
 
 
-@get("/", opt=VIEWER, operation_id="listForecastRuns", summary="Forecast runs, newest first")
+@get("/", opt=VIEWER, responses=ERRORS, operation_id="listForecastRuns", summary="Forecast runs, newest first")
 async def list_runs(session: AsyncSession, limit: Limit = 20) -> Listing[ForecastRunOut]:
     """Runs with their accuracy."""
     runs = await forecasts.runs(session, limit)
@@ -71,14 +74,20 @@ async def list_runs(session: AsyncSession, limit: Limit = 20) -> Listing[Forecas
     return Listing(rows, None, len(rows))
 
 
-@get("/latest", opt=VIEWER, operation_id="getLatestForecastRun", summary="The newest forecast run")
+@get("/latest", opt=VIEWER, responses=ERRORS, operation_id="getLatestForecastRun", summary="The newest forecast run")
 async def get_latest(session: AsyncSession) -> ForecastRunOut:
     """The newest run with its accuracy."""
     run = await _latest(session)
     return forecast_run_out(run, list(await forecasts.metrics(session, [run.id])))
 
 
-@get("/latest/series", opt=VIEWER, operation_id="listForecastSeries", summary="How each item was forecast")
+@get(
+    "/latest/series",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="listForecastSeries",
+    summary="How each item was forecast",
+)
 async def list_series(
     session: AsyncSession,
     search: Search = None,
@@ -95,7 +104,13 @@ async def list_series(
     return Listing([series_out(row[0], row[1]) for row in page.rows], page.next_cursor, page.total)
 
 
-@get("/latest/items/{code:str}", opt=VIEWER, operation_id="getItemForecast", summary="The newest forecast of an item")
+@get(
+    "/latest/items/{code:str}",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getItemForecast",
+    summary="The newest forecast of an item",
+)
 async def get_item_forecast(session: AsyncSession, code: str) -> ItemForecastOut:
     """Weekly mean and quantiles of one item."""
     run = await _latest(session)
@@ -107,9 +122,25 @@ async def get_item_forecast(session: AsyncSession, code: str) -> ItemForecastOut
     return ItemForecastOut(**fields, rows=[forecast_row(row) for row in rows])
 
 
-@post("/predict", opt=OPERATOR, status_code=200, operation_id="predict", summary="Forecast the series sent along")
+@post(
+    "/predict",
+    opt=OPERATOR,
+    responses=ERRORS,
+    status_code=200,
+    operation_id="predict",
+    summary="Forecast the series sent along",
+)
 async def predict(data: PredictIn, state: State) -> PredictOut:
     """Forecast ad-hoc series on the forecaster replicas; nothing is stored."""
+    if wrong := [
+        {
+            "key": f"series.{position}.start",
+            "message": f"{each.start} is not a Monday between {FIRST_DAY} and {LAST_DAY}",
+        }
+        for position, each in enumerate(data.series)
+        if each.start.weekday() != 0 or not FIRST_DAY <= each.start <= LAST_DAY
+    ]:
+        raise ValidationException("start: weeks begin on Monday", extra=wrong)
     answers = await state.predict([(each.item, each.start, each.values) for each in data.series], data.horizon)
     return PredictOut([PredictedOut(**answer) for answer in answers])
 

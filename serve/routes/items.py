@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.paging import MAX_LIMIT, fetch_page
 from db.repositories import forecasts, items
-from serve.problems import NotFound
+from serve.problems import ERRORS, NotFound
 from serve.schemas import (
     ComponentOut,
     DemandOut,
@@ -32,7 +32,7 @@ Search = Annotated[str | None, Parameter(max_length=200, description="Part of th
 Kind = Literal["finished", "semi_finished", "component", "raw_material", "packaging", "trading_good"]
 
 
-@get("/items", opt=VIEWER, operation_id="listItems", summary="Items by filter, page by page")
+@get("/items", opt=VIEWER, responses=ERRORS, operation_id="listItems", summary="Items by filter, page by page")
 async def list_items(
     session: AsyncSession,
     search: Search = None,
@@ -49,7 +49,13 @@ async def list_items(
     return Listing(rows, page.next_cursor, page.total)
 
 
-@get("/items/{code:str}", opt=VIEWER, operation_id="getItem", summary="One item with structure and suppliers")
+@get(
+    "/items/{code:str}",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getItem",
+    summary="One item with structure and suppliers",
+)
 async def get_item(session: AsyncSession, code: str) -> ItemDetail:
     """An item, its bill of material and its suppliers."""
     run = await forecasts.latest(session)
@@ -72,7 +78,13 @@ async def get_item(session: AsyncSession, code: str) -> ItemDetail:
     return ItemDetail(**item_fields(item, row.on_hand, row.has_forecast), bom=bom, suppliers=terms)
 
 
-@get("/demand/{item:str}", opt=VIEWER, operation_id="getDemand", summary="Demand of an item by day or week")
+@get(
+    "/demand/{item:str}",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getDemand",
+    summary="Demand of an item by day or week",
+)
 async def get_demand(
     session: AsyncSession,
     item: str,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncpg
 import msgspec
 from litestar import Response, Router, get
 from litestar.datastructures import State
@@ -12,7 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actors.owner import Connections
 from db.repositories import jobs
+from serve.problems import ERRORS
 from serve.security import PUBLIC
+
+# A balancer asks every few seconds: a server that hangs for longer counts as away.
+ANSWER_S = 5.0
 
 
 class HealthOut(msgspec.Struct, frozen=True):
@@ -26,7 +33,7 @@ class HealthOut(msgspec.Struct, frozen=True):
     switched_off: dict[str, str]
 
 
-@get("/health", opt=PUBLIC, operation_id="getHealth", summary="Whether the system works")
+@get("/health", opt=PUBLIC, responses=ERRORS, operation_id="getHealth", summary="Whether the system works")
 async def get_health(state: State) -> Response[HealthOut]:
     """200 while the database answers, 503 otherwise."""
     connections: Connections = state.connections
@@ -44,7 +51,7 @@ async def get_health(state: State) -> Response[HealthOut]:
     return Response(health, status_code=200 if database else 503)
 
 
-@get("/metrics", opt=PUBLIC, operation_id="getMetrics", summary="Metrics in Prometheus' text format")
+@get("/metrics", opt=PUBLIC, responses=ERRORS, operation_id="getMetrics", summary="Metrics in Prometheus' text format")
 async def get_metrics(state: State) -> Response[bytes]:
     """Jobs by state, age of the oldest waiting job, open sockets."""
     connections: Connections = state.connections
@@ -62,16 +69,17 @@ async def get_metrics(state: State) -> Response[bytes]:
 
 async def _database_answers(connections: Connections) -> bool:
     try:
-        async with connections.engine.connect() as connection:
+        async with asyncio.timeout(ANSWER_S), connections.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         return False
     return True
 
 
 async def _redis_answers(connections: Connections) -> bool:
     try:
-        await connections.redis.ping()
+        async with asyncio.timeout(ANSWER_S):
+            await connections.redis.ping()
     except (RedisError, OSError):
         return False
     return True

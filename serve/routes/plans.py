@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models import PlanningRun
 from db.paging import fetch_page
 from db.repositories import plans
-from serve.problems import NotFound
+from serve.problems import ERRORS, NotFound
 from serve.routes.items import Cursor, Limit, Search
 from serve.schemas import CapacityOut, CapacityRow, Listing, OrderOut, PlanOut, order_out, plan_out
 from serve.security import VIEWER
@@ -28,20 +28,26 @@ Sort = Annotated[
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-@get("/", opt=VIEWER, operation_id="listPlans", summary="Planning runs, newest first")
+@get("/", opt=VIEWER, responses=ERRORS, operation_id="listPlans", summary="Planning runs, newest first")
 async def list_plans(session: AsyncSession, limit: Limit = 20) -> Listing[PlanOut]:
     """Runs with their totals."""
     rows = [plan_out(run) for run in await plans.runs(session, limit)]
     return Listing(rows, None, len(rows))
 
 
-@get("/latest", opt=VIEWER, operation_id="getLatestPlan", summary="The newest planning run")
+@get("/latest", opt=VIEWER, responses=ERRORS, operation_id="getLatestPlan", summary="The newest planning run")
 async def get_latest(session: AsyncSession) -> PlanOut:
     """Totals and warnings of the newest plan."""
     return plan_out(await _latest(session))
 
 
-@get("/latest/orders", opt=VIEWER, operation_id="listPlannedOrders", summary="Planned orders, most urgent first")
+@get(
+    "/latest/orders",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="listPlannedOrders",
+    summary="Planned orders, most urgent first",
+)
 async def list_orders(
     session: AsyncSession,
     kind: OrderKind | None = None,
@@ -62,6 +68,7 @@ async def list_orders(
 @get(
     "/latest/orders.csv",
     opt=VIEWER,
+    responses=ERRORS,
     operation_id="exportPlannedOrders",
     summary="Planned orders as CSV",
     media_type="text/csv",
@@ -89,7 +96,13 @@ async def export_orders(
     return Response(buffer.getvalue(), media_type="text/csv", headers=headers)
 
 
-@get("/latest/capacity", opt=VIEWER, operation_id="getCapacity", summary="Load per work centre and week")
+@get(
+    "/latest/capacity",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getCapacity",
+    summary="Load per work centre and week",
+)
 async def get_capacity(session: AsyncSession) -> CapacityOut:
     """Planned hours against available hours."""
     run = await _latest(session)

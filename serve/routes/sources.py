@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import PureWindowsPath
 from typing import Annotated, Any
 
 from litestar import Request, Router, get, post
 from litestar.datastructures import State, UploadFile
 from litestar.enums import RequestEncodingType
+from litestar.exceptions import ValidationException
 from litestar.params import Body
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +20,7 @@ from actors.uploads import start_upload
 from db.paging import fetch_page
 from db.repositories import sources
 from ingestion.mapping import load_mappings
-from serve.problems import NotFound, TooLarge
+from serve.problems import ERRORS, NotFound, TooLarge
 from serve.routes.items import Cursor, Limit
 from serve.schemas import (
     IngestRunOut,
@@ -44,21 +45,28 @@ class UploadIn:
     mapping: str
 
 
-@get("/", opt=VIEWER, operation_id="listSources", summary="Configured sources")
+@get("/", opt=VIEWER, responses=ERRORS, operation_id="listSources", summary="Configured sources")
 async def list_sources(session: AsyncSession) -> Listing[SourceOut]:
     """Every source, without its configuration."""
     rows = [source_out(each) for each in await sources.all_sources(session)]
     return Listing(rows, None, len(rows))
 
 
-@get("/mappings", opt=VIEWER, operation_id="listMappings", summary="Mappings a file can be read with")
+@get("/mappings", opt=VIEWER, responses=ERRORS, operation_id="listMappings", summary="Mappings a file can be read with")
 async def list_mappings() -> Listing[MappingOut]:
     """The shipped mappings."""
     rows = [MappingOut(each.name, each.description, each.target) for each in load_mappings().values()]
     return Listing(rows, None, len(rows))
 
 
-@post("/uploads", opt=OPERATOR, status_code=202, operation_id="uploadFile", summary="Upload a file to be taken in")
+@post(
+    "/uploads",
+    opt=OPERATOR,
+    responses=ERRORS,
+    status_code=202,
+    operation_id="uploadFile",
+    summary="Upload a file to be taken in",
+)
 async def upload(
     request: Request[User, Any, Any],
     state: State,
@@ -66,18 +74,26 @@ async def upload(
 ) -> JobOut:
     """Keep the file and enqueue its ingestion in one transaction: once answered, it cannot be lost."""
     connections: Connections = state.connections
+    # A Windows path knows both separators.
+    name = PureWindowsPath(data.file.filename).name
+    if name.strip(". ") == "":
+        raise ValidationException("file: it has no name", extra=[{"key": "file", "message": "it has no name"}])
     content = await data.file.read()
     if len(content) > connections.settings.upload_max_bytes:
         raise TooLarge(f"file: {len(content):,} bytes; at most {connections.settings.upload_max_bytes:,} are taken")
     async with connections.sessions.begin() as session:
-        job = await start_upload(
-            session, PurePath(data.file.filename).name, content, data.mapping, requested_by=request.user.email
-        )
+        job = await start_upload(session, name, content, data.mapping, requested_by=request.user.email)
     await connections.events.publish(job_event(job))
     return job_out(job)
 
 
-@get("/runs", opt=VIEWER, operation_id="listIngestRuns", summary="Ingestion runs of all sources, newest first")
+@get(
+    "/runs",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="listIngestRuns",
+    summary="Ingestion runs of all sources, newest first",
+)
 async def list_all_runs(session: AsyncSession, limit: Limit = 50, cursor: Cursor = None) -> Listing[IngestRunOut]:
     """What was read, file by file."""
     page = await fetch_page(
@@ -86,7 +102,13 @@ async def list_all_runs(session: AsyncSession, limit: Limit = 50, cursor: Cursor
     return Listing([ingest_run_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
-@get("/{code:str}/runs", opt=VIEWER, operation_id="listSourceRuns", summary="Ingestion runs of a source")
+@get(
+    "/{code:str}/runs",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="listSourceRuns",
+    summary="Ingestion runs of a source",
+)
 async def list_runs(
     session: AsyncSession, code: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[IngestRunOut]:
@@ -98,7 +120,7 @@ async def list_runs(
     return Listing([ingest_run_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
-@get("/runs/{run_id:uuid}", opt=VIEWER, operation_id="getIngestRun", summary="One ingestion run")
+@get("/runs/{run_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getIngestRun", summary="One ingestion run")
 async def get_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRunOut:
     """A run with its row counts."""
     run = await sources.find_run(session, run_id)
@@ -108,7 +130,11 @@ async def get_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRunOut:
 
 
 @get(
-    "/runs/{run_id:uuid}/rejected-rows", opt=VIEWER, operation_id="listRejectedRows", summary="Rows not taken, and why"
+    "/runs/{run_id:uuid}/rejected-rows",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="listRejectedRows",
+    summary="Rows not taken, and why",
 )
 async def list_rejected(
     session: AsyncSession, run_id: uuid.UUID, limit: Limit = 50, cursor: Cursor = None

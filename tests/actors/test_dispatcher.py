@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -36,6 +34,8 @@ from actors.run import JobRun
 from cluster.local.redis import EmbeddedRedis
 from db.models import Item
 from settings import Settings
+
+DISPATCHER_PROCESS = Path(__file__).resolve().parent / "dispatcher_process.py"
 
 
 class PlannedWork:
@@ -181,21 +181,19 @@ async def test_a_poison_job_that_takes_the_dispatcher_down_each_time_ends_failed
 async def test_a_killed_dispatchers_job_is_taken_over_within_seconds_and_done_once(
     connections: Connections, database_url: str, redis_url: str
 ) -> None:
-    script = Path(__file__).parent / "dispatcher_process.py"
-    root = Path(__file__).resolve().parents[2]
-    doomed = subprocess.Popen(
-        [sys.executable, str(script), database_url, redis_url],
-        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+    doomed = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(DISPATCHER_PROCESS), database_url, redis_url),
+        env={"PYTHONPATH": str(DISPATCHER_PROCESS.parents[2]), "PATH": "/usr/bin:/bin"},
         cwd=connections.settings.data_dir.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         job = await start(connections, "plan")
         await until_state(connections, job.id, "running")
     finally:
-        doomed.send_signal(signal.SIGKILL)
-        doomed.wait()
+        doomed.kill()
+        await doomed.wait()
     killed_at = asyncio.get_running_loop().time()
     work = PlannedWork()
     async with dispatching(connections, owners_of(connections, work)):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from queue_world import claim, end, get, perform, run_of, scalar, start, until
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
 from actors.owner import Connections, Outcome, Owner

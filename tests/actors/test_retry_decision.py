@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncpg
 import pytest
 from hypothesis import given
@@ -25,7 +23,6 @@ from ingestion.errors import WrongColumns
         OperationalError("SELECT 1", {}, Exception("gone")),
         ConnectionRefusedError("nobody listens"),
         TimeoutError(),
-        asyncio.TimeoutError(),
         PoolTimeout("no connection free"),
         RedisConnectionError("away"),
         RetriableError("the folder's drive is not mounted"),

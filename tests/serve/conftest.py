@@ -1,0 +1,86 @@
+"""The application on this test's database and Redis, and a client for every role."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar
+from serve_world import (
+    ROLES,
+    add_forecast,
+    add_ingest_run,
+    add_plan,
+    add_plant,
+    add_source,
+    add_user,
+    bearer,
+    http_client,
+    started,
+    token_for,
+)
+
+from serve.application import build_app
+from serve.forecaster import AdHoc, Forecaster
+from settings import Settings
+
+
+async def predict(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
+    """What the forecaster deployment answers."""
+    return (await asyncio.to_thread(Forecaster().predict, [(series, horizon)]))[0]
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[Litestar]:
+    """The application, started."""
+    async with started(build_app(settings, predict)) as built:
+        yield built
+
+
+@pytest.fixture
+async def anyone(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with http_client(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def by_role(app: Litestar) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    """One logged-in client a role."""
+    clients = {}
+    for role in ROLES:
+        user = await add_user(app.state.connections, role)
+        clients[role] = http_client(app, bearer(token_for(app, user.id)))
+    yield clients
+    for client in clients.values():
+        await client.aclose()
+
+
+@pytest.fixture
+async def viewer(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who may read."""
+    user = await add_user(app.state.connections, "viewer")
+    async with http_client(app, bearer(token_for(app, user.id))) as client:
+        yield client
+
+
+@pytest.fixture
+async def operator(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who may start work."""
+    user = await add_user(app.state.connections, "operator")
+    async with http_client(app, bearer(token_for(app, user.id))) as client:
+        yield client
+
+
+@pytest.fixture
+async def plant(app: Litestar) -> None:
+    """Items, forecast, plan and ingestion runs to read."""
+    async with app.state.connections.sessions.begin() as session:
+        await add_plant(session)
+        await add_forecast(session)
+        await add_plan(session)
+        await add_ingest_run(session)
+        await add_source(session)
