@@ -18,7 +18,8 @@ from pgqueuer import PgQueuer
 from pgqueuer.errors import RetryRequested
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor
 from pgqueuer.models import Job as QueueJob
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from actors import jobs
 from actors.events import job_event
@@ -35,6 +36,7 @@ DISPATCH_ATTEMPTS = 100_000
 # The queue is asked this often even without a notification, so an orphan waits at most this long after its heartbeat
 # has gone stale.
 POLL = timedelta(seconds=2)
+SWEEP_S = 15.0
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +70,7 @@ class Dispatcher:
     async def _serve(self) -> None:
         url = self._settings.require_database_url().replace("+asyncpg", "")
         connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "fmrp-dispatcher"})
+        sweeper = asyncio.create_task(self._sweep())
         try:
             self._queue = PgQueuer.from_asyncpg_connection(connection)
             self._queue.entrypoint(
@@ -89,8 +92,25 @@ class Dispatcher:
             )
         finally:
             self._queue = None
+            sweeper.cancel()
             with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
                 await connection.close(timeout=2)
+
+    async def _sweep(self) -> None:
+        """Give jobs whose message was lost a new one. One dispatcher at a time, by an advisory lock."""
+        owned = [kind.name for kind in KINDS.values() if kind.owner is not None]
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                async with self._connections.sessions.begin() as session:
+                    lock = text("SELECT pg_try_advisory_xact_lock(hashtext('fmrp-job-sweep'))")
+                    if not (await session.execute(lock)).scalar_one():
+                        continue
+                    for job_id in await repository.without_message(session, owned):
+                        log.warning("job had lost its message", job=str(job_id))
+                        await jobs.enqueue(session, job_id)
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("sweep failed", reason=str(error))
 
     async def handle(self, message: QueueJob) -> None:
         """Run one delivery of a job id. Returning acknowledges it; asking for a retry delivers it again later."""

@@ -231,6 +231,8 @@ async def store_rows(session: AsyncSession, taken: Ingested, feed: str) -> None:
     """Store one file's accepted rows; demand of invoice-line feeds is derived anew for the items they touch."""
     if not taken.new_items.is_empty():
         await targets.store(session, "items", taken.new_items, feed=feed)
+    if taken.rows.is_empty() and taken.rejected_count:
+        return  # a snapshot in which every row is wrong says nothing about what is gone
     await targets.store(session, taken.target, taken.rows, feed=feed)
     if taken.target == "sales_lines" and not taken.rows.is_empty():
         lines = await targets.read_sales_lines(session, taken.rows["item"], feed=feed)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import structlog
-from ray.exceptions import ActorUnavailableError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
 
 from actors.dispatch import Dispatcher
 from actors.logs import configure_logs
@@ -35,11 +36,20 @@ log = structlog.get_logger(__name__)
 async def fit_shard(
     series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
 ) -> ChunkResult:
-    """Have one forecaster replica fit a shard of series."""
+    """Have one forecaster replica fit a shard of series.
+
+    Raises:
+        ConnectionError: the replica died or none is there; another attempt may find one.
+    """
     from ray import serve
 
-    handle = serve.get_app_handle(FORECASTER_APP)
-    chunk: ChunkResult = await handle.fit_shard.remote(series, classification, lead_times, horizon)
+    try:
+        handle = serve.get_app_handle(FORECASTER_APP)
+        chunk: ChunkResult = await handle.fit_shard.remote(series, classification, lead_times, horizon)
+    except RayTaskError:
+        raise  # the model's own fault: another attempt would meet it again
+    except (RayError, RayServeException) as error:
+        raise ConnectionError(f"the forecaster was lost: {error}") from error
     return chunk
 
 

@@ -12,7 +12,7 @@ from ingestion.targets import FIRST_DATE, LAST_DATE, TARGETS, Field, Kind, Targe
 
 MAX_CODE_CHARS = 64
 MAX_TEXT_CHARS = 500
-MAX_ABS_NUMBER = 1e15  # money and quantities beyond it are damage, and sums of them lose whole units
+MAX_ABS_NUMBER = 1e13  # money and quantities beyond it are damage; NUMERIC(20, 6) holds up to 1e14
 _SHOWN_CHARS = 60
 _EXPECTED = {
     Kind.NUMBER: "not a number",

@@ -63,6 +63,7 @@ class EmbeddedRedis:
         self._process.stop(5)
 
 
+# A rewritten process title would overwrite the environment in which the stack finds its mark.
 _CONFIGURATION = """bind 127.0.0.1
 port {port}
 protected-mode yes
@@ -74,6 +75,7 @@ save ""
 maxmemory 256mb
 maxmemory-policy noeviction
 daemonize no
+set-proc-title no
 """
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models.job import FINAL_STATES, Job
@@ -130,6 +130,19 @@ async def put_back(session: AsyncSession, job_id: uuid.UUID, attempt: int, reaso
     """Let a job wait for its next attempt after a passing failure; None when this attempt no longer owns it."""
     query = _mine(job_id, attempt).values(state="waiting", waiting_key=None, message=reason).returning(Job)
     return (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
+
+
+async def without_message(session: AsyncSession, owned_kinds: Sequence[str]) -> Sequence[uuid.UUID]:
+    """Unfinished jobs whose queue message is gone, a while after they were made or last begun.
+
+    A dispatcher that froze, was taken for dead and came back can acknowledge the message its successor holds.
+    """
+    query = text(
+        "SELECT j.id FROM job j WHERE j.state IN ('waiting', 'running') AND j.kind = ANY(:kinds)"
+        " AND coalesce(j.started_at, j.created_at) < now() - interval '30 seconds'"
+        " AND NOT EXISTS (SELECT 1 FROM pgqueuer q WHERE q.payload = convert_to(j.id::text, 'UTF8'))"
+    )
+    return (await session.execute(query, {"kinds": list(owned_kinds)})).scalars().all()
 
 
 async def unfinished_children(session: AsyncSession, parent_id: uuid.UUID) -> Sequence[Job]:

@@ -24,6 +24,7 @@ from queue_world import (
     until_queue_is_empty,
     until_state,
 )
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
@@ -101,10 +102,10 @@ async def test_a_whole_day_runs_through(connections: Connections) -> None:
 async def test_a_delivery_of_a_job_that_has_ended_runs_nothing(connections: Connections) -> None:
     work = PlannedWork()
     job = await start(connections, "plan")
-    async with connections.sessions.begin() as session:
-        await jobs.enqueue(session, job.id)
     async with dispatching(connections, owners_of(connections, work)):
         await until_ended(connections, job.id)
+        async with connections.sessions.begin() as session:
+            await jobs.enqueue(session, job.id)
         await until_queue_is_empty(connections)
     assert len(work.calls) == 1
     assert await effects(connections) == 1
@@ -360,3 +361,26 @@ async def test_redis_may_go_while_a_job_runs_and_events_come_again_with_it(setti
     finally:
         await opened.close()
         await asyncio.to_thread(server.stop)
+
+
+async def test_a_job_whose_message_was_lost_is_given_a_new_one(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.dispatch.SWEEP_S", 0.2)
+    job = await start(connections, "plan")
+    fresh = await start(connections, "forecast")
+    async with connections.sessions.begin() as session:
+        await session.execute(text("DELETE FROM pgqueuer"))
+        await session.execute(
+            text("UPDATE job SET created_at = now() - interval '1 minute' WHERE id = :id"), {"id": job.id}
+        )
+    async with dispatching(connections, owners_of(connections, PlannedWork())):
+        assert (await until_ended(connections, job.id)).state == "done"
+    # Too young to be called lost: its message may be on its way.
+    assert (await get(connections, fresh.id)).state == "waiting"
+
+
+async def test_an_idempotency_key_belongs_to_one_kind_of_job(connections: Connections) -> None:
+    await start(connections, "plan", idempotency_key="k")
+    with pytest.raises(jobs.NotAllowed, match="plan"):
+        await start(connections, "forecast", idempotency_key="k")

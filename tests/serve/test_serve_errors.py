@@ -89,23 +89,23 @@ async def test_options_answers_without_a_fault(anyone: httpx.AsyncClient, viewer
         assert (await client.options(f"{API}/items")).status_code < 500
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("limit=0", "limit"),
-        ("limit=501", "limit"),
-        ("limit=many", "limit"),
-        ("kind=banana", "kind"),
-        (f"search={'x' * 201}", "search"),
-        ("sort=password_hash", "sort"),
-        ("cursor=%21%21", "cursor"),
-        (f"cursor={base64.urlsafe_b64encode(json.dumps(['name', 'x', 'y']).encode()).decode()}", "cursor"),
-    ],
-)
-async def test_a_bad_parameter_is_400_and_names_the_field(viewer: httpx.AsyncClient, query: str, field: str) -> None:
-    problem = assert_problem(await viewer.get(f"{API}/items?{query}"), 400)
-    assert [each["field"] for each in problem["errors"]] == [field]
-    assert problem["errors"][0]["message"]
+BAD_QUERIES = [
+    ("limit=0", "limit"),
+    ("limit=501", "limit"),
+    ("limit=many", "limit"),
+    ("kind=banana", "kind"),
+    (f"search={'x' * 201}", "search"),
+    ("sort=password_hash", "sort"),
+    ("cursor=%21%21", "cursor"),
+    (f"cursor={base64.urlsafe_b64encode(json.dumps(['name', 'x', 'y']).encode()).decode()}", "cursor"),
+]
+
+
+async def test_a_bad_parameter_is_400_and_names_the_field(viewer: httpx.AsyncClient) -> None:
+    for query, field in BAD_QUERIES:
+        problem = assert_problem(await viewer.get(f"{API}/items?{query}"), 400)
+        assert [each["field"] for each in problem["errors"]] == [field]
+        assert problem["errors"][0]["message"]
 
 
 async def test_values_the_database_cannot_take_are_the_callers_mistake(viewer: httpx.AsyncClient, plant: None) -> None:
