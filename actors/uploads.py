@@ -16,7 +16,9 @@ class UnknownMapping(ValueError):
     """No mapping of that name is shipped."""
 
 
-async def start_upload(session: AsyncSession, name: str, content: bytes, mapping: str, *, requested_by: str) -> Job:
+async def start_upload(
+    session: AsyncSession, name: str, content: bytes, mapping: str, *, requested_by: str, max_attempts: int
+) -> Job:
     """Store a file and the job that takes it in; once this commits, neither can be lost.
 
     Raises:
@@ -30,5 +32,5 @@ async def start_upload(session: AsyncSession, name: str, content: bytes, mapping
         session, source=sources.UPLOAD, name=name, sha256=digest, content=content, mapping=mapping
     )
     parameters = {"source_file_id": str(file_id), "mapping": mapping, "file": name}
-    job, _ = await jobs.start(session, "ingest", parameters, requested_by=requested_by)
+    job, _ = await jobs.start(session, "ingest", parameters, requested_by=requested_by, max_attempts=max_attempts)
     return job

@@ -82,7 +82,14 @@ async def upload(
     if len(content) > connections.settings.upload_max_bytes:
         raise TooLarge(f"file: {len(content):,} bytes; at most {connections.settings.upload_max_bytes:,} are taken")
     async with connections.sessions.begin() as session:
-        job = await start_upload(session, name, content, data.mapping, requested_by=request.user.email)
+        job = await start_upload(
+            session,
+            name,
+            content,
+            data.mapping,
+            requested_by=request.user.email,
+            max_attempts=connections.settings.job_max_attempts,
+        )
     await connections.events.publish(job_event(job))
     return job_out(job)
 

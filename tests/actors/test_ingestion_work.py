@@ -373,7 +373,7 @@ async def upload(
 ) -> tuple[Outcome, Job]:
     raw = content.encode() if isinstance(content, str) else content
     async with connections.sessions.begin() as session:
-        job = await start_upload(session, name, raw, mapping, requested_by="anna")
+        job = await start_upload(session, name, raw, mapping, requested_by="anna", max_attempts=4)
     outcome = await perform(connections, IngestionWork(connections), job.id)
     if outcome.end != "done":
         async with connections.sessions.begin() as session:
@@ -417,7 +417,7 @@ async def test_a_broken_upload_fails_its_job_with_the_reason(connections: Connec
 async def test_an_upload_with_an_unknown_mapping_is_refused_before_anything_is_kept(connections: Connections) -> None:
     async with connections.sessions.begin() as session:
         with pytest.raises(UnknownMapping, match=r"mapping: expected one of erp_bom_lines, .*, not 'mine'"):
-            await start_upload(session, "x.csv", b"x", "mine", requested_by="anna")
+            await start_upload(session, "x.csv", b"x", "mine", requested_by="anna", max_attempts=4)
     assert await scalar(connections, "SELECT count(*) FROM source_file") == 0
 
 
@@ -425,7 +425,7 @@ async def test_an_upload_whose_attempt_died_before_its_end_is_not_taken_twice(
     connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connections.sessions.begin() as session:
-        job = await start_upload(session, "items.csv", ITEMS.encode(), "erp_items", requested_by="anna")
+        job = await start_upload(session, "items.csv", ITEMS.encode(), "erp_items", requested_by="anna", max_attempts=4)
 
     async def dies(*_: Any, **__: Any) -> None:
         raise Killed
