@@ -32,6 +32,7 @@ RULES = [
     {"pattern": "items*", "mapping": "erp_items"},
     {"pattern": "stock*", "mapping": "erp_stock"},
     {"pattern": "demand*", "mapping": "erp_demand"},
+    {"pattern": "bom*", "mapping": "erp_bom_lines"},
 ]
 ITEMS = "code,name,kind\nB1,Bike,finished\nW1,Wheel,component\n"
 STOCK = "item;location;on_hand\nB1;main;4,5\nW1;main;10\n"
@@ -156,11 +157,8 @@ BROKEN = {
     "demand_xlsx": (bomb(), "unpack"),
     "demand2_csv": (b"item,day,quantity\nB1,2026-11-02,\xff\xfe\x81\n", "demand2.csv"),
     "demand3_csv": (b"", "demand3.csv"),
-    # Sound by every rule of the file, and more than any column can hold.
-    "demand4_csv": (
-        b"item,day,quantity\nB1,2026-11-02,500000000000000\n",
-        "the database refused a value: numeric field overflow",
-    ),
+    # Sound by every rule of the file, and nothing once it is rounded to the column's six places.
+    "bom_csv": (b"parent,component,quantity_per\nB1,W1,0.0000001\n", "the database refused a value"),
 }
 
 
