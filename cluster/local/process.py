@@ -88,14 +88,15 @@ def family(mark: str) -> list[psutil.Process]:
 def end_all(processes: list[psutil.Process]) -> None:
     """Terminate what is left of these, then kill."""
     for action in ("terminate", "kill"):
-        alive = [process for process in processes if _is_alive(process)]
+        alive = [process for process in processes if is_alive(process)]
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 getattr(process, action)()
         psutil.wait_procs(alive, timeout=3)
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

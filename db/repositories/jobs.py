@@ -135,8 +135,12 @@ async def put_back(session: AsyncSession, job_id: uuid.UUID, attempt: int, reaso
 async def without_message(session: AsyncSession, owned_kinds: Sequence[str]) -> Sequence[uuid.UUID]:
     """Unfinished jobs whose queue message is gone, a while after they were made or last begun.
 
-    A dispatcher that froze, was taken for dead and came back can acknowledge the message its successor holds.
+    A dispatcher that froze, was taken for dead and came back can acknowledge the message its successor holds. None
+    while another transaction that asked is still open: two must not both give a job a new message.
     """
+    lock = text("SELECT pg_try_advisory_xact_lock(hashtext('fmrp-job-sweep'))")
+    if not (await session.execute(lock)).scalar_one():
+        return []
     query = text(
         "SELECT j.id FROM job j WHERE j.state IN ('waiting', 'running') AND j.kind = ANY(:kinds)"
         " AND coalesce(j.started_at, j.created_at) < now() - interval '30 seconds'"

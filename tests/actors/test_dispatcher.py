@@ -59,6 +59,19 @@ class PlannedWork:
         await run.finish({"attempt": run.attempt}, "planned", store)
 
 
+class HeldWork(PlannedWork):
+    """Work that begins and then waits to be let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def perform(self, run: JobRun) -> None:
+        self.begun.set()
+        await self.may_end.wait()
+        await super().perform(run)
+
+
 def owners_of(connections: Connections, work: Any) -> dict[str, RunAttempt]:
     """The same work for every kind of job."""
     owner = Owner(work, connections)
@@ -282,19 +295,12 @@ async def test_a_cancelled_job_ends_cancelled_and_is_not_tried_again(connections
 
 
 async def test_a_dispatcher_that_stops_lets_the_job_in_hand_end(connections: Connections) -> None:
-    begun, may_end = asyncio.Event(), asyncio.Event()
-
-    class Slow(PlannedWork):
-        async def perform(self, run: JobRun) -> None:
-            begun.set()
-            await may_end.wait()
-            await super().perform(run)
-
-    async with dispatching(connections, owners_of(connections, Slow())) as dispatcher:
+    work = HeldWork()
+    async with dispatching(connections, owners_of(connections, work)) as dispatcher:
         job = await start(connections, "plan")
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(work.begun.wait(), 10)
         await dispatcher.stop()
-        may_end.set()
+        work.may_end.set()
     assert (await get(connections, job.id)).state == "done"
     assert await queued_ids(connections) == []
 
@@ -334,20 +340,13 @@ async def test_redis_may_go_while_a_job_runs_and_events_come_again_with_it(setti
     server = EmbeddedRedis(tmp_path / "redis", "test", tmp_path)
     server.start()
     opened = Connections(settings.model_copy(update={"redis_url": SecretStr(server.url)}), "test")
-    begun, may_end = asyncio.Event(), asyncio.Event()
-
-    class Slow(PlannedWork):
-        async def perform(self, run: JobRun) -> None:
-            begun.set()
-            await may_end.wait()
-            await super().perform(run)
-
+    work = HeldWork()
     try:
-        async with dispatching(opened, owners_of(opened, Slow())):
+        async with dispatching(opened, owners_of(opened, work)):
             job = await start(opened, "plan")
-            await asyncio.wait_for(begun.wait(), 10)
+            await asyncio.wait_for(work.begun.wait(), 10)
             await asyncio.to_thread(server.stop)
-            may_end.set()
+            work.may_end.set()
             assert (await until_ended(opened, job.id)).state == "done"
             await asyncio.to_thread(server.restart)
             later = await start(opened, "plan")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.owner import Connections
 from db.copy import read_frame, stage
@@ -57,22 +56,6 @@ ROWS = st.lists(
     ),
     max_size=8,
 )
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """One loop for all examples of a property, since an engine belongs to its loop."""
-    made = asyncio.new_event_loop()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def engine(loop: asyncio.AbstractEventLoop, database_url: str) -> Iterator[AsyncEngine]:
-    """An engine on that loop."""
-    made = create_async_engine(database_url)
-    yield made
-    loop.run_until_complete(made.dispose())
 
 
 async def there_and_back(engine: AsyncEngine, frame: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, DateTime, MetaData, Numeric, Table, Text, Uuid, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from actors.owner import Connections
 from db.models import Item
@@ -41,22 +40,6 @@ ROWS = st.lists(
     unique_by=lambda row: row[0],
     max_size=12,
 )
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """One loop for all examples."""
-    made = asyncio.new_event_loop()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def engine(loop: asyncio.AbstractEventLoop, database_url: str) -> Iterator[AsyncEngine]:
-    """An engine on that loop."""
-    made = create_async_engine(database_url)
-    yield made
-    loop.run_until_complete(made.dispose())
 
 
 async def walk(session: AsyncSession, sort: str | None, limit: int) -> list[Page]:

@@ -6,25 +6,22 @@ import asyncio
 import os
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
+from delivery import deliver
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from actors.owner import Connections
 from cluster.demo.client import Client
-from cluster.demo.factory import FactoryFiles, generate
+from cluster.demo.factory import FactoryFiles
 from cluster.local.redis import free_port
 from cluster.local.stack import Stack
 from settings import Settings, normalise_database_url
-
-ITEMS = 120
 
 
 def _database_of_its_own() -> SecretStr | None:
@@ -66,15 +63,6 @@ def stack() -> Iterator[Stack]:
 def factory(stack: Stack) -> FactoryFiles:
     """A small factory's files, waiting in the inbox."""
     return deliver(stack, seed=7)
-
-
-def deliver(stack: Stack, *, seed: int) -> FactoryFiles:
-    """Put a factory's files into the inbox, dated back: the source leaves files alone that were written just now."""
-    files = generate(stack.settings.inbox_dir, today=datetime.now(UTC).date(), items=ITEMS, seed=seed)
-    earlier = time.time() - 60
-    for name, _mapping in files.files:
-        os.utime(files.directory / name, (earlier, earlier))
-    return files
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import deliver
+from delivery import deliver
 from sqlalchemy import text
 
 from actors.owner import Connections
