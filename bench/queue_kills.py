@@ -50,7 +50,7 @@ def _ours(ours: Ours) -> tuple[list[Any], dict[str, int], float]:
         async with connections.sessions() as session:
             effects = list((await session.execute(text("SELECT job_id FROM bench_effect"))).scalars())
             rows = await session.execute(text("SELECT state, count(*) FROM job GROUP BY state"))
-            return effects, {state: count for state, count in rows}
+            return effects, dict(rows.tuples().all())
 
     ours.call(prepare)
     began = time.monotonic()
