@@ -17,7 +17,10 @@ from actors.run import JobRun
 OWNER = "noop"
 EFFECT_TABLE = "CREATE TABLE IF NOT EXISTS bench_effect (job_id uuid NOT NULL, attempt int NOT NULL)"
 
-KINDS = (Kind("noop", owner=OWNER, coalesce=False), Kind("bench_effect", owner=OWNER, coalesce=False))
+KINDS = (
+    Kind("noop", owner=OWNER, coalesce=False, keyed=False),
+    Kind("bench_effect", owner=OWNER, coalesce=False, keyed=False, concurrency=20),
+)
 
 
 class NoopWork:

@@ -50,7 +50,7 @@ class Ours:
             "FMRP_REDIS_URL": self.redis.url,
             "FMRP_WORK_MODULES": '["bench.noop_work"]',
         }
-        return subprocess.Popen([sys.executable, "-m", "bench.queue_dispatcher"], env=environment)
+        return subprocess.Popen([sys.executable, "-m", "bench.queue_dispatcher", "bench"], env=environment)
 
     def enqueue_rate(self, count: int, batch: int) -> float:
         """Jobs a second into an emptied table, `batch` in a transaction."""

@@ -24,6 +24,7 @@ from settings import Settings, normalise_database_url
 # Kinds of job that misbehave, loaded into every process of the stack beside the shipped ones.
 WORK_MODULES = '["tests.faults.work"]'
 DISK_MIB = 1024
+WATCHER = "stack-watcher"
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def running_stack() -> Iterator[Stack]:
         )
         with Stack(settings) as running:
             over = threading.Event()
-            watcher = threading.Thread(target=running.watch, args=(over.is_set,))
+            watcher = threading.Thread(target=running.watch, args=(over.is_set,), name=WATCHER)
             watcher.start()
             try:
                 yield running

@@ -24,7 +24,7 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def system(stack: Stack) -> AsyncIterator[Connections]:
-    """The stack's own database and Redis; the stack is whole at the start and, whatever the test did to it, at the end."""
+    """The stack's own database and Redis; the stack is whole before the test and made whole after it."""
     await whole_again(stack)
     opened = Connections(stack.settings, "test")
     async with opened.sessions.begin() as session:

@@ -1,6 +1,6 @@
 """Jobs that misbehave, loaded into a running stack by FMRP_WORK_MODULES.
 
-Every attempt leaves a row in `fault_begin` when it begins, in a transaction of its own, and the job's effect is a row in
+Every attempt leaves a row in `fault_begin` when it begins, in a transaction of its own. The job's effect is a row in
 `fault_effect`, which no unique key guards: an effect that happened twice would show.
 """
 
@@ -105,8 +105,7 @@ class FaultyWork:
 
     async def fault_crowded(self, run: JobRun) -> None:
         """Allocate once the test has put this process into a memory group: the kernel ends the process."""
-        while run.parameters["group"] not in Path("/proc/self/cgroup").read_text():
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(_await_group, run.parameters["group"])
         _allocate(4 * 1024**3)
 
 
@@ -123,6 +122,11 @@ def _row(run: JobRun) -> dict[str, Any]:
 
 def _address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _await_group(name: str) -> None:
+    while name not in Path("/proc/self/cgroup").read_text():
+        time.sleep(0.05)
 
 
 def _allocate(size: int) -> None:
