@@ -136,8 +136,11 @@ async def fill(connections: Connections, count: int, batch: int, kind: str = "no
     """Enqueue jobs, `batch` in a transaction."""
     for first in range(0, count, batch):
         async with connections.sessions.begin() as session:
-            for _ in range(min(batch, count - first)):
+            if batch == 1:
                 await jobs.start(session, kind, parameters, requested_by="bench")
+            else:
+                many = [parameters] * min(batch, count - first)
+                await jobs.start_many(session, kind, many, requested_by="bench")
 
 
 async def pace(connections: Connections, count: int, rate: int) -> None:

@@ -1,4 +1,4 @@
-"""The disk under PostgreSQL and Redis fills up: jobs wait, nothing is half written, and all goes on once there is room."""
+"""The disk under PostgreSQL and Redis fills up: jobs wait, nothing is half written, all goes on once there is room."""
 
 from __future__ import annotations
 
