@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -14,11 +16,11 @@ depends_on = None
 _NOW = sa.text("now()")
 
 
-def _column(name: str, type_: sa.types.TypeEngine[object], default: str | None = None) -> sa.Column[object]:
+def _column(name: str, type_: Any, default: str | None = None) -> sa.Column[Any]:
     return sa.Column(name, type_, server_default=default, nullable=default is None)
 
 
-def _time(name: str, *, nullable: bool = False) -> sa.Column[object]:
+def _time(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), server_default=None if nullable else _NOW, nullable=nullable)
 
 
@@ -40,7 +42,7 @@ def upgrade() -> None:
     op.create_foreign_key(
         op.f("fk_job_schedule_id_schedule"), "job", "schedule", ["schedule_id"], ["id"], ondelete="SET NULL"
     )
-    due = ["kind", sa.text("priority DESC"), "run_at", "id"]
+    due: list[Any] = ["kind", sa.text("priority DESC"), "run_at", "id"]
     op.create_index("ix_job_due", "job", due, postgresql_where=sa.text("state = 'waiting'"))
     op.create_index("ix_job_running", "job", ["worker"], postgresql_where=sa.text("state = 'running'"))
     op.create_index("ix_job_changed_at", "job", ["changed_at"])
