@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,6 +91,11 @@ class EventStream:
             log.warning("event not published", type=event.type, topic=event.topic, reason=str(error))
             return None
         return str(entry.decode())
+
+    async def publish_all(self, events: Iterable[Event]) -> None:
+        """Append several events in order."""
+        for event in events:
+            await self.publish(event)
 
     async def newest_id(self) -> str:
         """Id of the last entry; '0-0' on an empty stream."""
