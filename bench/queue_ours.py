@@ -33,11 +33,16 @@ class Ours:
     def __init__(self, folder: Path) -> None:
         self.postgres = EmbeddedPostgres(folder / "pg", "bench")
         self.postgres.start()
+        (folder / "run").mkdir()
         self.redis = EmbeddedRedis(folder / "events", "bench", folder / "run")
         self.redis.start()
         migrate.upgrade(self.postgres.url)
         self.settings = Settings(
-            data_dir=folder, database_url=self.postgres.url, redis_url=self.redis.url, database_pool_size=20
+            data_dir=folder,
+            database_url=self.postgres.url,
+            redis_url=self.redis.url,
+            database_pool_size=20,
+            work_modules=("bench.noop_work",),
         )
         self._folder = folder
 
