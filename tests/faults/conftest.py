@@ -24,8 +24,7 @@ async def client(stack: Stack) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def system(stack: Stack) -> AsyncIterator[Connections]:
-    """The stack's own database and Redis; the stack is whole before the test and made whole after it."""
-    await whole_again(stack)
+    """The stack's own database and Redis. The test may do what it likes to the stack, and waits until it is whole."""
     opened = Connections(stack.settings, "test")
     async with opened.sessions.begin() as session:
         for statement in work.TABLES:
