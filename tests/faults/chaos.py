@@ -25,7 +25,7 @@ DECK = (
     *("PostgreSQL", "API replica", "Redis") * 2,
     *("Serve proxy", "Serve controller", "forecaster replica", "dashboard", FLUSH),
 )
-# The head takes all of Ray with it and needs some twenty seconds to come back: once a minute, or nothing would ever run.
+# The head takes all of Ray with it and needs twenty seconds to come back: once a minute, or nothing would ever run.
 BLOWS_PER_HEAD = 30
 HEAD_RISES = timedelta(seconds=40)
 # Only these can orphan a job.
