@@ -13,6 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import wiring
+from settings import load
 from tests.faults import work
 
 
@@ -27,11 +28,12 @@ def place(address: str, sides: dict[str, str], dispatcher_side: str) -> None:
 
     def on(side: str) -> dict[str, Any]:
         node = NodeAffinitySchedulingStrategy(nodes[sides[side]], soft=True)
-        return {**wiring.ACTOR_OPTIONS, "scheduling_strategy": node}
+        return {**wiring._OPTIONS, "scheduling_strategy": node}
 
-    owner = ray.remote(wiring.OwnerActor).options(name=work.OWNER, **on("far")).remote(work.OWNER)
+    owner = ray.remote(wiring.WorkModuleActor).options(name=work.OWNER, **on("far")).remote(work.OWNER)
     ray.get(owner.ping.remote(), timeout=60)
-    dispatcher = ray.remote(wiring.DispatcherActor).options(name=wiring.DISPATCHER, **on(dispatcher_side)).remote()
+    (name,) = wiring.dispatcher_names(load())
+    dispatcher = ray.remote(wiring.DispatcherActor).options(name=name, **on(dispatcher_side)).remote(name)
     ray.get(dispatcher.ping.remote(), timeout=60)
 
 

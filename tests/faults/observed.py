@@ -26,6 +26,7 @@ class Account:
     missing: int
     double: int
     states: dict[str, int]
+    reasons: tuple[str, ...] = ()
 
     @property
     def is_exactly_once(self) -> bool:
@@ -106,10 +107,17 @@ async def account(connections: Connections, ids: list[uuid.UUID]) -> Account:
         connections, "SELECT job_id, count(*) FROM fault_effect WHERE job_id = ANY(:ids) GROUP BY job_id", ids=ids
     )
     states = await rows(connections, "SELECT state, count(*) FROM job WHERE id = ANY(:ids) GROUP BY state", ids=ids)
+    reasons = await rows(
+        connections,
+        "SELECT DISTINCT left(l.message, 200) FROM job_log l JOIN job j ON j.id = l.job_id"
+        " WHERE j.id = ANY(:ids) AND j.state <> 'done' LIMIT 5",
+        ids=ids,
+    )
     return Account(
         missing=len(ids) - len(effects),
         double=sum(count - 1 for _, count in effects),
         states={state: count for state, count in states},  # noqa: C416 - rows are no pairs to a dict
+        reasons=tuple(row[0] for row in reasons),
     )
 
 

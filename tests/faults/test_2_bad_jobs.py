@@ -69,7 +69,7 @@ async def test_a_job_whose_time_runs_out_and_does_not_stop_loses_its_process(sys
     first = await until_begun(system, overdue)
     ended = await until_ended(system, [overdue], 120)
     assert ended.states == {"failed": 1}, ended
-    assert "time" in ((await job(system, overdue)).error or "")
+    assert "longer than" in ((await job(system, overdue)).error or "")
     assert ended.missing == 1
     await until_process_is_another(system, first.pid)
 
