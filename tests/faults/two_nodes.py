@@ -40,7 +40,7 @@ def why_not() -> str | None:
 
 
 class TwoNodes:
-    """Head and far node. Actors are placed on the far node until `open_near`; `cut` and `heal` the link between."""
+    """Head and far node; `cut` and `heal` the link between."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._folder = tempfile.mkdtemp(prefix="fmrp-r", dir="/tmp")
@@ -60,8 +60,7 @@ class TwoNodes:
         try:
             self._lay_link()
             head = [f"--port={self._port}", f"--temp-dir={self._folder}", "--include-dashboard=false"]
-            # Without processors of its own the head takes no actor: all go to the far side.
-            self._start(["--head", f"--node-ip-address={NEAR}", "--num-cpus=0", *head])
+            self._start(["--head", f"--node-ip-address={NEAR}", "--num-cpus=4", *head])
             far = [f"--address={self.address}", f"--node-ip-address={FAR}", "--num-cpus=4"]
             self._start(far, prefix=["ip", "netns", "exec", NAMESPACE])
         except BaseException:
@@ -73,10 +72,6 @@ class TwoNodes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._clear()
-
-    def open_near(self) -> None:
-        """Add a node on the head's side, to which actors can move."""
-        self._start([f"--address={self.address}", f"--node-ip-address={NEAR}", "--num-cpus=4"])
 
     def cut(self) -> None:
         """Nothing gets through any more, in either direction, and nobody is told."""
