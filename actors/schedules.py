@@ -80,7 +80,7 @@ async def start_due(connections: Connections) -> int:
     """Start the jobs of every schedule that is due; returns how many. Several dispatchers may do this at once."""
     changed: list[Job] = []
     async with connections.sessions.begin() as session:
-        now = await repository.clock(session)
+        now = await job_repository.clock(session)
         for schedule in await repository.due(session, now):
             changed += await _start(session, schedule, now, connections.settings.job_max_attempts)
     await connections.events.publish_all([job_event(job) for job in changed])
@@ -118,5 +118,5 @@ async def run_now(
         priority=schedule.priority,
         schedule_id=schedule.id,
     )
-    schedule.last_run_at, schedule.last_job_id = await repository.clock(session), job.id
+    schedule.last_run_at, schedule.last_job_id = await job_repository.clock(session), job.id
     return job, [job, *await job_repository.children(session, job.id)] if is_new else []

@@ -40,8 +40,6 @@ class Job(Keyed, Base):
         Index("ix_job_changed_at", "changed_at"),
         UniqueConstraint("requested_by", "idempotency_key"),
     )
-    # Times are the server's: what it filled in comes back with the statement, as async code cannot load it later.
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - the declarative base's own way
 
     kind: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="waiting")
@@ -100,7 +98,6 @@ class KindControl(Base):
 
     __tablename__ = "kind_control"
     __table_args__ = (CheckConstraint("concurrency >= 0", name="concurrency"),)
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - the declarative base's own way
 
     kind: Mapped[str] = mapped_column(primary_key=True)
     paused: Mapped[bool] = mapped_column(server_default="false")

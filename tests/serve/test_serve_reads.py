@@ -231,7 +231,8 @@ async def test_a_started_job_waits_in_the_queue(app: Litestar, operator: httpx.A
     assert waiting.items() <= job.items()
     assert job["parameters"] == {"today": "2026-11-23"}
     assert "traceback" not in job
-    assert (await operator.get(f"{API}/jobs/{job['id']}")).json() == job
+    detail = (await operator.get(f"{API}/jobs/{job['id']}")).json()
+    assert detail == job | {"traceback": None, "worker": None}
     assert await queued(app) == [job["id"]]
     again = (await operator.post(f"{API}/jobs", json={"kind": "plan", "parameters": {"today": "2026-11-23"}})).json()
     assert again["id"] == job["id"], "an equal job still waits"
@@ -309,12 +310,12 @@ async def test_cancel_and_retry_by_state(app: Litestar, operator: httpx.AsyncCli
     assert retried.json()["state"] == "waiting"
     async with app.state.connections.sessions.begin() as session:
         done = await add_job(session, "plan", "done")
-        failed = await add_job(session, "plan", "failed", error="no stock", attempts=4)
+        failed = await add_job(session, "plan", "failed", error="no stock", attempts=4, failures=4)
     for action in ("cancel", "retry"):
         assert_problem(await operator.post(f"{API}/jobs/{done.id}/{action}"), 409)
     again = (await operator.post(f"{API}/jobs/{failed.id}/retry")).json()
     assert (again["state"], again["error"]) == ("waiting", None)
-    assert again["max_attempts"] > again["attempts"], "it would be given up before it ran"
+    assert (again["failures"], again["losses"]) == (0, 0), "it would be given up at its first failure"
 
 
 async def test_a_cancelled_day_takes_its_child_along(operator: httpx.AsyncClient) -> None:
