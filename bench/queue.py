@@ -5,6 +5,7 @@ Run: python -m bench.queue
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from bench.queue_bullmq import Missing, Peer
 from bench.queue_ours import BATCH, Ours
 
 ROUNDS = 3
-DRAINED, SINGLY, PACED, RATE = 6_000, 1_000, 2_000, 200
+DRAINED, SINGLY, PACED, RATE = 20_000, 1_000, 2_000, 200
 LIMIT_DONE, LIMIT_SHARE, LIMIT_P95_MS = 1_500, 0.25, 20.0
 
 Measure = Callable[[Ours | Peer], float]
@@ -70,6 +71,7 @@ def measure_all(sides: dict[str, Ours | Peer]) -> None:
 
 def main() -> None:
     """Measure both sides on servers of their own, started in this run."""
+    print(f"{os.cpu_count()} cores, load before the run {os.getloadavg()[0]:.1f} (what runs beside is felt)")
     with tempfile.TemporaryDirectory(prefix="fmrp-bench-") as name:
         folder = Path(name)
         ours = Ours(folder)

@@ -70,7 +70,7 @@ class Chaos:
             chance.shuffle(deck)
             for card in deck:
                 drawn += 1
-                if drawn % BLOWS_PER_HEAD == BLOWS_PER_HEAD // 2:
+                if drawn % BLOWS_PER_HEAD == 20:
                     yield chance.choice(HEAD)
                 yield card
 

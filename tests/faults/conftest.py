@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
-from stacks import logged_in
 from victims import whole_again
 
 from actors.owner import Connections
-from cluster.demo.client import Client
 from cluster.local.stack import Stack
 from tests.faults import work
 
 
-@pytest.fixture
-async def client(stack: Stack) -> AsyncIterator[Client]:
-    """Logged in as the administrator."""
-    async with logged_in(stack) as client:
-        yield client
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without FMRP_FAULTS=full (`make test-faults`), only the short form is run."""
+    if os.environ.get("FMRP_FAULTS") == "full":
+        return
+    left_out = [item for item in items if item.get_closest_marker("faults_full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

@@ -34,14 +34,23 @@ class Account:
         return self.missing == 0 and self.double == 0 and set(self.states) <= {"done"}
 
 
-async def start(connections: Connections, kind: str, count: int = 1, **parameters: Any) -> list[uuid.UUID]:
+async def start(
+    connections: Connections, kind: str, count: int = 1, *, max_attempts: int = jobs.MAX_ATTEMPTS, **parameters: Any
+) -> list[uuid.UUID]:
     """Start jobs in one transaction; asked again while the database is away, which may not start them twice."""
     key = uuid.uuid4().hex
 
     async def attempt() -> list[uuid.UUID]:
         async with connections.sessions.begin() as session:
             started = [
-                await jobs.start(session, kind, parameters, requested_by="faults", idempotency_key=f"{key}-{number}")
+                await jobs.start(
+                    session,
+                    kind,
+                    parameters,
+                    requested_by="faults",
+                    idempotency_key=f"{key}-{number}",
+                    max_attempts=max_attempts,
+                )
                 for number in range(count)
             ]
         return [job.id for job, _ in started]

@@ -35,13 +35,22 @@ async def orphan(system: Connections, stack: Stack, victim: str) -> tuple[float,
     return (again.at - killed_at).total_seconds(), again.attempt
 
 
-@pytest.mark.parametrize("victim", ["owning actor", "dispatcher", *HEAD])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "owning actor",
+        "dispatcher",
+        # Ray as a whole goes down with each of these.
+        *(pytest.param(victim, marks=pytest.mark.faults_full) for victim in HEAD),
+    ],
+)
 async def test_an_orphaned_job_begins_again_in_time(system: Connections, stack: Stack, victim: str) -> None:
     recovery_s, _ = await orphan(system, stack, victim)
     print(f"{victim}: begun again after {recovery_s:.1f} s")
     assert recovery_s < ORPHAN_LIMIT_S
 
 
+@pytest.mark.faults_full
 @pytest.mark.parametrize("victim", BESIDE)
 async def test_a_job_does_not_notice_the_loss_of_what_it_does_not_use(
     system: Connections, stack: Stack, victim: str

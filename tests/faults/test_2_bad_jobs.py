@@ -64,8 +64,9 @@ async def test_a_job_that_ignores_cancellation_loses_its_process(system: Connect
     await until_process_is_another(system, first.pid)
 
 
+@pytest.mark.faults_full
 async def test_a_job_whose_time_runs_out_and_does_not_stop_loses_its_process(system: Connections) -> None:
-    (overdue,) = await start(system, "fault_overdue", seconds=120)
+    (overdue,) = await start(system, "fault_overdue", seconds=120, max_attempts=1)
     first = await until_begun(system, overdue)
     ended = await until_ended(system, [overdue], 120)
     assert ended.states == {"failed": 1}, ended
@@ -95,6 +96,7 @@ async def test_out_of_memory_in_python_fails_the_job_alone(system: Connections) 
     await all_done(system, beside)
 
 
+@pytest.mark.faults_full
 async def test_a_process_ended_by_the_kernel_for_its_memory_is_a_dead_letter(system: Connections) -> None:
     try:
         with memory_group(600 * MIB) as group:

@@ -137,6 +137,7 @@ def moved_database(settings: Settings, tmp_path: Path) -> Iterator[tuple[Setting
         server.stop()
 
 
+@pytest.mark.faults_full
 async def test_when_the_clock_of_the_whole_machine_jumps_jobs_go_on(
     moved_database: tuple[Settings, MovableClock],
 ) -> None:

@@ -63,7 +63,7 @@ async def place(cluster: TwoNodes, dispatcher_side: str) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("dispatcher_side", ["near", "far"])
+@pytest.mark.parametrize("dispatcher_side", ["near", pytest.param("far", marks=pytest.mark.faults_full)])
 async def test_the_cut_off_side_gets_no_second_effect_in(
     settings: Settings, system: Connections, dispatcher_side: str
 ) -> None:
