@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serve.forecaster import AdHoc
 
 API_APP = "api"
+API_PREFIX = "/"
 
 
 async def predict_on_replicas(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
@@ -41,6 +42,8 @@ def build_api() -> Any:
 # since idle sockets would look like load to an autoscaler.
 @serve.deployment(
     num_replicas=1,
+    # A replica that replaces another one is up before the old one goes: no request waits for an import.
+    max_surge_percent=100,
     max_ongoing_requests=2000,
     graceful_shutdown_timeout_s=10,
     ray_actor_options={"num_cpus": 0.5},
@@ -95,4 +98,4 @@ _forecaster: Any = ForecasterDeployment
 api = _api.bind()
 forecaster = _forecaster.bind()
 """Import paths of a Serve config file: `serve.deployments:api`, `serve.deployments:forecaster`."""
-APPLICATIONS = ((FORECASTER_APP, forecaster, None), (API_APP, api, "/"))
+APPLICATIONS = ((FORECASTER_APP, forecaster, None), (API_APP, api, API_PREFIX))
