@@ -29,7 +29,9 @@ def use_tracer(tracer: Tracer | None) -> None:
 
 
 def trace_engine(engine: AsyncEngine) -> None:
-    """Make every statement of the engine a span of the trace it belongs to; bound values are not in it."""
+    """Make every statement of the engine a span of the trace it belongs to; bound values are left out."""
+    if event.contains(engine.sync_engine, "before_cursor_execute", _begin):
+        return
     event.listen(engine.sync_engine, "before_cursor_execute", _begin)
     event.listen(engine.sync_engine, "after_cursor_execute", _end)
     event.listen(engine.sync_engine, "handle_error", _fail)
