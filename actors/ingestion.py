@@ -49,6 +49,7 @@ class IngestionWork:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._mappings = load_mappings()
+        metrics.prepare_ingestion({mapping.target for mapping in self._mappings.values()})
         self._plugins: LoadReport = load_connectors()
         settings = connections.settings
         self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)

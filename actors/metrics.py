@@ -6,8 +6,9 @@ person, since metrics are public. Gauges read from the database at scrape time s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -67,6 +68,24 @@ POOL_IN_USE = _gauge("fmrp_database_pool_in_use", "Database connections lent out
 POOL_LIMIT = _gauge("fmrp_database_pool_limit", "Database connections this process's pool may open")
 
 Outcome = Literal["read", "taken", "merged", "rejected"]
+
+
+def prepare_kinds(kinds: Iterable[str]) -> None:
+    """Begin these series at nought: Prometheus sees no increase in a series that appears with its first count."""
+    for kind in kinds:
+        for counter in (LOST, RETRIES, RECOVERED):
+            counter.labels(kind)
+        for end in ("done", "failed", "held", "cancelled"):
+            JOBS_ENDED.labels(kind, end)
+
+
+def prepare_ingestion(targets: Iterable[str]) -> None:
+    """As `prepare_kinds`, for what files are read into."""
+    for end in ("done", "failed", "unchanged"):
+        INGEST_FILES.labels(end)
+    for target in targets:
+        for outcome in get_args(Outcome):
+            INGEST_ROWS.labels(target, outcome)
 
 
 def job_ended(kind: str, end: str) -> None:
