@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -70,6 +71,12 @@ POOL_LIMIT = _gauge("fmrp_database_pool_limit", "Database connections this proce
 Outcome = Literal["read", "taken", "merged", "rejected"]
 
 
+@lru_cache(maxsize=4096)
+def child(metric: Any, *labels: str) -> Any:
+    """A metric's series of these labels; prometheus_client takes a lock and a walk to find it each time."""
+    return metric.labels(*labels)
+
+
 def prepare_kinds(kinds: Iterable[str]) -> None:
     """Begin these series at nought: Prometheus sees no increase in a series that appears with its first count."""
     for kind in kinds:
@@ -90,28 +97,28 @@ def prepare_ingestion(targets: Iterable[str]) -> None:
 
 def job_ended(kind: str, end: str) -> None:
     """A job has reached a final state."""
-    JOBS_ENDED.labels(kind, end).inc()
+    child(JOBS_ENDED, kind, end).inc()
 
 
 def attempt_begins(kind: str, due: datetime | None) -> None:
     """An attempt was claimed; `due` is when the job might first have run."""
     if due is not None:
-        WAIT.labels(kind).observe(max(0.0, (datetime.now(UTC) - due).total_seconds()))
+        child(WAIT, kind).observe(max(0.0, (datetime.now(UTC) - due).total_seconds()))
 
 
 def attempt_lost(kind: str) -> None:
     """The worker of an attempt died or cannot be reached."""
-    LOST.labels(kind).inc()
+    child(LOST, kind).inc()
 
 
 def job_retried(kind: str) -> None:
     """A failed attempt will be followed by another."""
-    RETRIES.labels(kind).inc()
+    child(RETRIES, kind).inc()
 
 
 def orphan_recovered(kind: str) -> None:
     """A job nobody worked on any more was taken up again."""
-    RECOVERED.labels(kind).inc()
+    child(RECOVERED, kind).inc()
 
 
 def file_read(target: str, end: str, rows: dict[Outcome, int], seconds: float | None = None) -> None:
@@ -125,7 +132,7 @@ def file_read(target: str, end: str, rows: dict[Outcome, int], seconds: float | 
 
 def cache_asked(cache: str, *, hit: bool) -> None:
     """A cache was looked up."""
-    CACHE.labels(cache, "hit" if hit else "miss").inc()
+    child(CACHE, cache, "hit" if hit else "miss").inc()
 
 
 def event_published(is_published: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from actors.metrics import REGISTRY
 from serve.scrape import SCRAPED
@@ -20,11 +20,9 @@ class Described(NamedTuple):
 
 def all_metrics() -> list[Described]:
     """Every metric of the code, by name."""
-    labels = {
-        collector._name: tuple(collector._labelnames)
-        for collector in REGISTRY._collector_to_names
-        if hasattr(collector, "_labelnames")
-    }
+    # The library tells a metric's labels only once it has a series.
+    collectors: list[Any] = list(REGISTRY._collector_to_names)
+    labels = {each._name: tuple(each._labelnames) for each in collectors if hasattr(each, "_labelnames")}
     counted = [
         Described(
             f"{family.name}_total" if family.type == "counter" else family.name,

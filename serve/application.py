@@ -15,9 +15,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.metrics import EVENT_CLIENTS, watch_pool
-from actors.metrics_exchange import MetricsReporter
-from actors.observe import start_observing
+from actors.metrics import EVENT_CLIENTS
+from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from fmrp_sdk import load_connectors
 from serve.documentation import PageRenderPlugin
@@ -70,11 +69,9 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         hub = EventHub(connections.events)
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
-        reporter = MetricsReporter(connections.redis, settings.metrics_interval_s)
-        watch_pool(connections.engine)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
-        reporter.start()
+        reporter = observe_connections(connections.engine, connections.redis, settings)
         try:
             yield
         finally:

@@ -13,7 +13,7 @@ from typing import TypeGuard
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from actors.metrics import REQUESTS
+from actors.metrics import REQUESTS, child
 from actors.telemetry import current_ids, joined
 
 TRACE_HEADER = b"x-trace-id"
@@ -50,7 +50,7 @@ def observed(app: ASGIApp) -> ASGIApp:
                     _describe(span, scope, status)
         finally:
             method, route = method_of(scope), route_of(scope)
-            REQUESTS.labels(method, route, f"{status // 100}xx").observe(time.perf_counter() - began)
+            child(REQUESTS, method, route, f"{status // 100}xx").observe(time.perf_counter() - began)
 
     return observe
 
