@@ -79,7 +79,7 @@ class ScrapePage:
             async with asyncio.timeout(PART_PATIENCE_S), self._connections.sessions() as session:
                 return await monitoring.read(session, kinds)
         except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            log.warning("metrics without the database", reason=str(error) or type(error).__name__)
+            log.warning("metrics without the database", reason=_first_line(error))
             return None
 
     async def _read_processes(self) -> list[Snapshot] | None:
@@ -87,8 +87,13 @@ class ScrapePage:
             async with asyncio.timeout(PART_PATIENCE_S):
                 return await read_snapshots(self._connections.redis)
         except (RedisError, OSError) as error:
-            log.warning("metrics without other processes", reason=str(error) or type(error).__name__)
+            log.warning("metrics without other processes", reason=_first_line(error))
             return None
+
+
+def _first_line(error: Exception) -> str:
+    """Without the statement, which would be on every line while the database is away."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 class _Families(Collector):

@@ -116,8 +116,10 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
 async def job_queue_schema(connections: Connections) -> None:
     """The columns and tables of the job queue that monitoring reads. Goes when the queue's own migration is here."""
     statements = """
-    CREATE TABLE IF NOT EXISTS schedule (name text, kind text, enabled boolean DEFAULT true, next_run_at timestamptz);
-    CREATE TABLE IF NOT EXISTS worker (state text DEFAULT 'serving', heartbeat_at timestamptz DEFAULT now());
+    CREATE TABLE IF NOT EXISTS schedule
+      (id uuid, name text, kind text, cron text, enabled boolean DEFAULT true, next_run_at timestamptz);
+    CREATE TABLE IF NOT EXISTS worker
+      (id uuid, actor text, name text, host text, pid integer, state text, heartbeat_at timestamptz);
     CREATE TABLE IF NOT EXISTS kind_control (kind text, paused boolean DEFAULT false);
     ALTER TABLE job ADD COLUMN IF NOT EXISTS run_at timestamptz NOT NULL DEFAULT now();
     ALTER TABLE job ADD COLUMN IF NOT EXISTS priority integer NOT NULL DEFAULT 0;

@@ -19,6 +19,7 @@ import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 
+from actors.logs import configure_logs
 from actors.wiring import NAMESPACE, start_actors
 from serve.deployments import APPLICATIONS
 from settings import Settings, load
@@ -89,7 +90,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     began = time.monotonic()
-    start(load())
+    settings = load()
+    configure_logs(settings.log_level, "ray-head")
+    start(settings)
     Path(sys.argv[1]).write_text(f"{time.monotonic() - began:.1f}")
     code = watch(stopped)
     if code == 0:

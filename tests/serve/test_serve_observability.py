@@ -184,14 +184,18 @@ async def test_the_queue_is_read_from_the_database(app: Litestar, anyone: httpx.
             values = {"id": job.id, "at": now + timedelta(seconds=seconds), "priority": priority}
             await session.execute(text("UPDATE job SET run_at = :at, priority = :priority WHERE id = :id"), values)
         await session.execute(text("INSERT INTO kind_control (kind, paused) VALUES ('plan', true)"))
-        await session.execute(
-            text("INSERT INTO schedule (name, kind, next_run_at) VALUES ('a', 'day', now() - interval '1 hour'),"
-                 " ('b', 'day', now() + interval '1 hour'), ('c', 'plan', now() + interval '1 hour')")
-        )  # fmt: skip
-        await session.execute(
-            text("INSERT INTO worker (state, heartbeat_at) VALUES ('serving', now()),"
-                 " ('serving', now() - interval '1 minute'), ('draining', now())")
-        )  # fmt: skip
+        for name, kind, hours in (("a", "day", -1), ("b", "day", 1), ("c", "plan", 1)):
+            values = {"name": name, "kind": kind, "at": now + timedelta(hours=hours)}
+            await session.execute(
+                text("INSERT INTO schedule (id, name, kind, cron, next_run_at)"
+                     " VALUES (gen_random_uuid(), :name, :kind, '0 6 * * *', :at)"), values
+            )  # fmt: skip
+        for number, (state, seconds) in enumerate((("serving", 0), ("serving", 60), ("draining", 0))):
+            values = {"name": f"d{number}", "state": state, "at": now - timedelta(seconds=seconds)}
+            await session.execute(
+                text("INSERT INTO worker (id, actor, name, host, pid, state, heartbeat_at)"
+                     " VALUES (gen_random_uuid(), :name, :name, 'h', 1, :state, :at)"), values
+            )  # fmt: skip
     found = await samples_of(anyone)
     assert found["fmrp_jobs", "plan", "waiting"] == 3
     assert found["fmrp_jobs", "forecast", "running"] == 1
