@@ -19,6 +19,7 @@ import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 
+from actors.logs import configure_logs
 from actors.wiring import NAMESPACE, dispatcher_names, start_actors
 from cluster.local.stack import ADDRESS_FILE
 from serve.deployments import APPLICATIONS
@@ -94,7 +95,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     began = time.monotonic()
-    start(load())
+    settings = load()
+    configure_logs(settings.log_level, "ray-head")
+    start(settings)
     ready = Path(sys.argv[1])
     ready.with_name(ADDRESS_FILE).write_text(ray.get_runtime_context().gcs_address)
     ready.write_text(f"{time.monotonic() - began:.1f}")
