@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from actors import metrics
 from db.models.job import Job
 
 STREAM = "fmrp:events"
@@ -88,8 +89,10 @@ class EventStream:
                 keys=[STREAM, f"{STREAM}:seq"], args=[event.topic, msgspec.json.encode(event), self._max_length]
             )
         except (RedisError, OSError) as error:
+            metrics.event_published(False)
             log.warning("event not published", type=event.type, topic=event.topic, reason=str(error))
             return None
+        metrics.event_published(True)
         return str(entry.decode())
 
     async def publish_all(self, events: Iterable[Event]) -> None:

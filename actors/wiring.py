@@ -98,9 +98,9 @@ class OwnerActor:
         """Ask an attempt to stop."""
         await self._owner.cancel(job_id, number)
 
-    async def ping(self) -> dict[str, str]:
-        """Answer, even while jobs run, with the jobs in hand."""
-        return dict(self._owner.in_hand)
+    async def ping(self) -> dict[str, object]:
+        """Answer, even while jobs run, with the process and the jobs in hand."""
+        return {"pid": os.getpid(), "in_hand": dict(self._owner.in_hand)}
 
 
 class IngestionActor(OwnerActor):
@@ -150,7 +150,7 @@ class RayOwner:
         await self._find().cancel.remote(job_id, number)
 
     async def ping(self) -> object:
-        """Answer with the jobs in hand."""
+        """Answer, even while jobs run."""
         return await self._find().ping.remote()
 
     async def replace(self) -> None:
@@ -192,15 +192,19 @@ class DispatcherActor:
         self._serving = asyncio.create_task(self._serve())
         self._watching = asyncio.create_task(self._watch_node())
 
-    async def ping(self) -> str:
-        """Answer with the dispatcher's state.
+    async def ping(self) -> dict[str, object]:
+        """Answer with the dispatcher's state and process.
 
         Raises:
             RuntimeError: the serving task has ended, which only `stop` should bring about.
         """
         if self._serving.done():
             raise RuntimeError("the dispatcher no longer serves the queue")
-        return self._dispatcher.state
+        return {"state": self._dispatcher.state, "pid": os.getpid()}
+
+    async def drain(self) -> None:
+        """Hand over and begin anew in a fresh process."""
+        await self._dispatcher.stop()
 
     async def stop(self) -> None:
         """Drain for good: the caller ends the actor afterwards."""

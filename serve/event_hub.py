@@ -14,6 +14,7 @@ from msgspec import MsgspecError
 from redis.exceptions import RedisError
 
 from actors.events import Event, EventStream
+from actors.metrics import event_arrived
 
 QUEUE_LENGTH = 256
 RETRY_S = 0.5
@@ -113,6 +114,7 @@ class EventHub:
                 await self._take_place()
                 async for event in self._stream.follow(self.last_id):
                     self.last_id = event.id
+                    event_arrived(event.at)
                     self._offer(event)
             except (RedisError, OSError) as error:
                 log.warning("event stream lost", reason=str(error))

@@ -23,7 +23,8 @@ SLACK_S = 8.0
 
 async def neighbours(system: Connections) -> list[uuid.UUID]:
     """Well-behaved jobs in the same actor, at work."""
-    ids = await start(system, "fault_effect", 20)
+    # Long enough not to slip through between two deaths of their process.
+    ids = await start(system, "fault_effect", 20, seconds=1.0)
     await until_begun(system, ids[0])
     return ids
 

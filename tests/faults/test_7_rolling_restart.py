@@ -9,7 +9,6 @@ import sys
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,7 +18,7 @@ from victims import find
 from actors.owner import Connections
 from cluster.local.stack import Stack
 
-FMRP = Path(sys.executable).with_name("fmrp")
+FMRP = [sys.executable, "-m", "fmrp"]
 READERS, READS_S, JOBS_S = 8, 10.0, 20.0
 LEAD_IN_S = 3.0
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(240)]
@@ -75,7 +74,7 @@ class Load:
 
 def can_restart() -> bool:
     """Whether the command is there."""
-    return subprocess.run([str(FMRP), "restart", "--help"], capture_output=True, check=False).returncode == 0
+    return subprocess.run([*FMRP, "restart", "--help"], capture_output=True, check=False).returncode == 0
 
 
 def restart(stack: Stack) -> subprocess.CompletedProcess[str]:
@@ -87,8 +86,7 @@ def restart(stack: Stack) -> subprocess.CompletedProcess[str]:
         "FMRP_API_PORT": str(settings.api_port),
         "FMRP_DASHBOARD_PORT": str(settings.dashboard_port),
     }
-    command = [str(FMRP), "restart"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run([*FMRP, "restart"], env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
 async def test_a_rolling_restart_loses_no_request_and_no_job(system: Connections, stack: Stack) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from litestar import Litestar
-from prometheus_client.parser import text_string_to_metric_families
 from serve_world import API, ITEMS, MONDAY, add_forecast, add_ingest_run, add_job, assert_problem
 from sqlalchemy import text
 
@@ -462,21 +461,6 @@ async def test_health_is_degraded_without_the_event_reader(app: Litestar, anyone
     answer = await anyone.get("/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
-
-
-async def test_metrics_can_be_parsed_and_count_jobs(operator: httpx.AsyncClient, anyone: httpx.AsyncClient) -> None:
-    await operator.post(f"{API}/jobs", json={"kind": "plan"})
-    answer = await anyone.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
-    samples = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
-    assert samples["fmrp_jobs", "waiting"] == 1
-    assert samples["fmrp_jobs", "done"] == 3
-    assert 0 <= samples["fmrp_oldest_waiting_job_seconds",] < 60
-    assert samples["fmrp_event_clients",] == 0
 
 
 def test_every_kind_of_job_may_be_asked_for(app: Litestar) -> None:
