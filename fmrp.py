@@ -262,8 +262,8 @@ async def _start_and_follow(connections: Any, start: Starter) -> Any:
         task = progress.add_task(kind, total=1.0)
 
         def show(event: Any) -> None:
-            text = event.data.get("message") or event.data.get("step") or ""
-            progress.update(task, completed=event.data.get("progress") or 0.0, description=f"{kind}  {text}")
+            text = event.data.message or event.data.step
+            progress.update(task, completed=event.data.progress, description=f"{kind}  {text}")
 
         return await follow_job(connections, job_id, show)
 

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
-from actors.events import Event, EventStream, job_event, progress_event
+from actors.events import EventStream, JobEvent, job_event, progress_event
 from actors.kinds import KINDS
 from db.engine import SessionFactory
 from db.models.job import Job
@@ -39,6 +39,7 @@ class JobRun:
         self.parent_id = job.parent_id
         self.parameters: dict[str, Any] = job.parameters
         self.sessions = sessions
+        self._changed_at = getattr(job, "changed_at", None)
         self._parent = parent
         self._events = events
         self._latest: tuple[float, str, str] = (0.0, "", "")
@@ -76,14 +77,13 @@ class JobRun:
             now = time.monotonic()
             if self._latest != sent:
                 sent = self._latest
-                await self._events.publish(self._progress_event())
-                if self._parent is not None:
-                    await self._events.publish(self._parent_event(self._parent))
+                parent = [self._parent_event(self._parent)] if self._parent is not None else []
+                await self._events.publish_all([self._progress_event(), *parent])
             if now - stored_at >= ROW_INTERVAL_S:
                 stored_at = now
                 await self._store_progress()
 
-    def _progress_event(self) -> Event:
+    def _progress_event(self) -> JobEvent:
         fraction, step, message = self._latest
         elapsed = time.monotonic() - self._started
         eta_s = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
@@ -98,10 +98,10 @@ class JobRun:
             message=message,
             rate=fraction / elapsed if elapsed > 0 else None,
             eta_s=eta_s,
-            error=None,
+            changed_at=self._changed_at,
         )
 
-    def _parent_event(self, parent: Job) -> Event:
+    def _parent_event(self, parent: Job) -> JobEvent:
         """The parent stands where its finished steps left it, plus this step's part."""
         fraction, _, message = self._latest
         return progress_event(
@@ -113,9 +113,7 @@ class JobRun:
             progress=parent.progress + fraction / len(KINDS[parent.kind].steps),
             step=self.kind,
             message=message,
-            rate=None,
-            eta_s=None,
-            error=None,
+            changed_at=getattr(parent, "changed_at", None),
         )
 
     async def _store_progress(self) -> None:
@@ -144,5 +142,4 @@ class JobRun:
                 await store(session)
             job = await repository.finish(session, self.job_id, self.attempt, "done", result=result, message=message)
             changed = [job, *await jobs.advance_parent(session, job)]
-        for each in changed:
-            await self._events.publish(job_event(each))
+        await self._events.publish_all([job_event(each) for each in changed])

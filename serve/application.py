@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Router
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.logs import configure_logs
 from actors.owner import Connections
+from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
@@ -63,7 +65,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         connections = Connections(settings, "api")
-        hub = EventHub(connections.events)
+        hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         await hub.start()
         try:

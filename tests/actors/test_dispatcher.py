@@ -106,9 +106,7 @@ async def test_a_whole_day_runs_through(connections: Connections) -> None:
         assert (await until_ended(connections, day.id)).state == "done"
     assert [child.kind for child in await children(connections, day.id)] == ["ingest", "forecast", "plan"]
     assert await effects(connections) == 3
-    changes = Counter(
-        e.data["state"] for e in (await connections.events.replay("0-0", "+"))[0] if e.type == "job.changed"
-    )
+    changes = Counter(e.data.state for e in (await connections.events.replay("0-0", "+"))[0] if e.type == "job.changed")
     assert changes["done"] == 4
 
 
@@ -135,8 +133,8 @@ async def test_a_passing_failure_is_tried_again_after_a_while_and_counted(connec
     assert (ended.state, ended.attempts, ended.error) == ("done", 2, None)
     assert work.calls == [1, 2]
     assert await effects(connections) == 1
-    told = [e.data for e in (await connections.events.replay("0-0", "+"))[0] if e.data["state"] == "waiting"]
-    assert told[0]["message"] == "will retry: database away"
+    told = [e.data for e in (await connections.events.replay("0-0", "+"))[0] if e.data.state == "waiting"]
+    assert told[0].message == "will retry: database away"
     assert waiting is not None
 
 
@@ -354,7 +352,7 @@ async def test_redis_may_go_while_a_job_runs_and_events_come_again_with_it(setti
 
             async def heard() -> bool:
                 events, _ = await opened.events.replay("0-0", "+")
-                return any(e.data["job_id"] == str(later.id) and e.data["state"] == "done" for e in events)
+                return any(e.data.job_id == str(later.id) and e.data.state == "done" for e in events)
 
             await until(heard, "events after Redis came back")
     finally:
