@@ -21,9 +21,9 @@ T0 = datetime(2025, 11, 24, 6, 0, tzinfo=UTC)
 def test_events_move_a_job_and_date_its_start_and_end() -> None:
     board = JobBoard()
     board.replace([Job(id="d", kind="day", created_at=T0)])
-    board.apply(JobEvent("d", state="running", progress=0.1), T0 + timedelta(seconds=1))
-    board.apply(JobEvent("d", progress=0.5, message="half"), T0 + timedelta(seconds=2))
-    board.apply(JobEvent("d", state="done", progress=1.0), T0 + timedelta(seconds=9))
+    board.apply((JobEvent("d", state="running", progress=0.1), T0 + timedelta(seconds=1)))
+    board.apply((JobEvent("d", progress=0.5, message="half"), T0 + timedelta(seconds=2)))
+    board.apply((JobEvent("d", state="done", progress=1.0), T0 + timedelta(seconds=9)))
     job = board.get("d")
     assert job is not None
     assert (job.kind, job.state, job.progress) == ("day", "done", 1.0)
@@ -34,7 +34,7 @@ def test_events_move_a_job_and_date_its_start_and_end() -> None:
 def test_a_retried_job_starts_over() -> None:
     board = JobBoard()
     board.replace([Job(id="d", state="failed", progress=0.7, started_at=T0, finished_at=T0, error="broken")])
-    board.apply(JobEvent("d", state="running", progress=0.0), T0 + timedelta(minutes=5))
+    board.apply((JobEvent("d", state="running", progress=0.0), T0 + timedelta(minutes=5)))
     job = board.get("d")
     assert job is not None
     assert (job.progress, job.error, job.finished_at) == (0.0, None, None)
@@ -43,7 +43,7 @@ def test_a_retried_job_starts_over() -> None:
 
 def test_a_slow_answer_by_rest_does_not_reopen_a_job_an_event_has_closed() -> None:
     board = JobBoard()
-    board.apply(JobEvent("d", kind="day", state="done", progress=1.0), T0)
+    board.apply((JobEvent("d", kind="day", state="done", progress=1.0), T0))
     board.put(Job(id="d", kind="day", state="waiting"))
     job = board.get("d")
     assert job is not None
@@ -69,9 +69,9 @@ def test_children_follow_their_parent_in_the_order_of_the_day() -> None:
 
 def test_the_board_is_bounded_but_never_forgets_a_running_job() -> None:
     board = JobBoard(capacity=5)
-    board.apply(JobEvent("live", kind="day", state="running"), T0)
+    board.apply((JobEvent("live", kind="day", state="running"), T0))
     for n in range(20):
-        board.apply(JobEvent(f"j{n}", kind="plan", state="done"), T0 + timedelta(seconds=n))
+        board.apply((JobEvent(f"j{n}", kind="plan", state="done"), T0 + timedelta(seconds=n)))
     assert len(board.jobs()) == 5
     assert board.get("live") is not None
     assert board.get("j19") is not None

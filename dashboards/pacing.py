@@ -1,0 +1,12 @@
+"""How often a session is drawn: at once after quiet, then evenly, and slower where drawing takes long."""
+
+from __future__ import annotations
+
+SHORTEST_PAUSE_S = 0.05
+# After drawing, everybody in the process rests twice as long: a third of the time at most goes into drawing.
+REST_PER_DRAWING = 2.0
+
+
+def pause_s(drawing_s: float, sessions: int) -> float:
+    """Time to the next drawing of one session, when the last one took `drawing_s` and so many share the process."""
+    return max(SHORTEST_PAUSE_S, REST_PER_DRAWING * drawing_s * max(1, sessions))
