@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,15 @@ def _database_url(value: object) -> object:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     return normalise_database_url(value) if isinstance(value, str) and value else None
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"expected a time zone like Europe/Berlin, not {name!r}")
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
 class Settings(BaseSettings):
@@ -64,7 +74,16 @@ class Settings(BaseSettings):
     upload_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     events_max_length: int = Field(default=20_000, ge=100, description="Events kept in the Redis stream for replay.")
     job_heartbeat_s: float = Field(default=6.0, ge=1.0, description="A worker silent for this long has died.")
-    job_max_attempts: int = Field(default=4, ge=1)
+    job_max_attempts: int = Field(default=4, ge=1, description="Passing failures after which a job is a dead letter.")
+    job_max_losses: int = Field(default=5, ge=1, description="Lost workers after which a job is held as the culprit.")
+    job_capacity: int = Field(default=200, ge=1, description="Attempts a dispatcher has in hand at once.")
+    job_retention_days: float = Field(default=30.0, gt=0, description="Days until ended jobs are deleted.")
+    dead_letter_retention_days: float = Field(default=90.0, gt=0, description="The same for dead letters.")
+    owner_patience_s: float = Field(default=20.0, ge=1, description="Silence after which a busy actor is replaced.")
+    drain_patience_s: float = Field(default=20.0, ge=0, description="Seconds a stopping dispatcher lets jobs end.")
+    dispatchers: int = Field(default=1, ge=1, le=8, description="Dispatchers that serve the queue side by side.")
+    time_zone: ZoneName = Field(default="UTC", description="The plant's time zone, for schedules.")
+    work_modules: tuple[str, ...] = Field(default=(), description="Modules that bring further kinds of jobs.")
 
     chronos_model: str | None = Field(default=None, description="Hub id, folder or s3:// path of a Chronos model.")
     forecast_horizon_weeks: int = Field(default=13, ge=1, le=52)

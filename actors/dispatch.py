@@ -1,161 +1,180 @@
-"""The dispatcher: takes job ids from the durable queue, begins an attempt, and hands it to the owning actor.
+"""The dispatcher: claims waiting jobs, hands each attempt to its owning actor, and sees to it that each ends.
 
-Several may run at once, in one cluster or two: the queue hands each id to one of them, the claim counts the attempt,
-and the attempt number fences every write.
+starting -> serving -> draining -> stopped. Several may run at once, in one cluster or two: the claim gives each job to
+one of them, and the attempt number fences every write. A dispatcher holds no truth: whatever it knew is in the
+database, where another one finds it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
+from typing import Any, Literal
 
 import asyncpg
 import structlog
-from pgqueuer import PgQueuer
-from pgqueuer.errors import RetryRequested
-from pgqueuer.executors import DatabaseRetryEntrypointExecutor
-from pgqueuer.models import Job as QueueJob
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from actors import jobs
-from actors.events import job_event
+from actors import schedules
+from actors.attempts import Attempts, OwnerPort
 from actors.kinds import KINDS
-from actors.owner import Connections, Outcome
-from actors.retry import GiveUp, decide
-from db.models.job import Job
-from db.repositories import jobs as repository
+from actors.liveness import Membership, every
+from actors.owner import Connections
+from actors.retry import is_passing
+from actors.settle import Settlement, state_event
+from db.repositories import queue
+from db.repositories.queue import Claimed
 from settings import Settings
 
-RunAttempt = Callable[[str, int], Awaitable[Outcome]]
-BUSY_DELAY = timedelta(milliseconds=500)
-DISPATCH_ATTEMPTS = 100_000
-# The queue is asked this often even without a notification, so an orphan waits at most this long after its heartbeat
-# has gone stale.
-POLL = timedelta(seconds=2)
-SWEEP_S = 15.0
+# Without any news the queue is looked at this often: for what has become due, or whose news was lost.
+POLL_S = 0.5
+PAUSE_S = 0.5
+SCHEDULE_S = 1.0
+BURIAL_S = 1.0
+
+State = Literal["starting", "serving", "draining", "stopped"]
 
 log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """One reader of the queue. `owners` maps an owner's name to the call that runs an attempt there."""
+    """One server of the queue. `owners` maps an owner's name to where it lives."""
 
-    def __init__(self, settings: Settings, connections: Connections, owners: Mapping[str, RunAttempt]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connections: Connections,
+        owners: Mapping[str, OwnerPort],
+        *,
+        name: str = "dispatcher",
+        actor: str = "",
+    ) -> None:
+        self.state: State = "starting"
         self._settings = settings
         self._connections = connections
-        self._owners = owners
-        self._queue: PgQueuer | None = None
-        self._stopping = False
+        self._kinds = {kind.name: kind.concurrency for kind in KINDS.values() if kind.owner in owners}
+        self._settlement = Settlement(connections)
+        self._news = asyncio.Event()
+        self._attempts = Attempts(owners, self._settlement, self._news.set, settings.owner_patience_s)
+        self._membership = Membership(connections, name, actor or name, self._attempts)
+        self._is_draining = False
 
     async def run(self) -> None:
-        """Serve the queue until `stop`; a lost database connection is reopened."""
-        while not self._stopping:
-            try:
-                await self._serve()
-            except Exception as error:  # noqa: BLE001 - whatever it was, nobody else serves the queue in this process
-                log.warning("queue connection lost", reason=str(error))
-            if not self._stopping:
-                await asyncio.sleep(1)
+        """Serve the queue until drained; whatever the database does meanwhile is waited out."""
+        tasks = [asyncio.create_task(step) for step in (self._settlement.run(), self._attempts.watch())]
+        try:
+            await self._join()
+            self.state = "serving"
+            log.info("dispatcher serves the queue", worker=str(self._membership.id))
+            tasks += [
+                asyncio.create_task(step)
+                for step in (
+                    self._listen(),
+                    self._beat(),
+                    every(BURIAL_S, "burial", self._membership.bury_dead),
+                    every(SCHEDULE_S, "schedules", self._start_due),
+                )
+            ]
+            await self._claim_until_draining()
+            await self._drain()
+        finally:
+            self.state = "stopped"
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Take no more jobs and let those in hand end."""
-        self._stopping = True
-        if self._queue is not None:
-            self._queue.shutdown.set()
+        """Take no more jobs; what is in hand may end within the patience of the settings and is handed back then."""
+        self._is_draining = True
+        self._news.set()
 
-    async def _serve(self) -> None:
-        url = self._settings.require_database_url().replace("+asyncpg", "")
-        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "fmrp-dispatcher"})
-        sweeper = asyncio.create_task(self._sweep())
-        try:
-            self._queue = PgQueuer.from_asyncpg_connection(connection)
-            self._queue.entrypoint(
-                jobs.ENTRYPOINT,
-                on_failure="hold",
-                # Only a fault of the dispatch itself (database away) comes here; the work's failures are decided below.
-                # Waiting for an equal job counts there too, so neither the limit nor the delay may grow out of it.
-                executor_factory=lambda parameters: DatabaseRetryEntrypointExecutor(
-                    parameters, max_attempts=DISPATCH_ATTEMPTS, backoff_multiplier=1.0
-                ),
-            )(self.handle)
-            log.info("dispatcher serves the queue")
-            await self._queue.run(
-                dequeue_timeout=POLL,
-                batch_size=10,
-                max_concurrent_tasks=50,
-                shutdown_on_listener_failure=True,
-                heartbeat_timeout=timedelta(seconds=self._settings.job_heartbeat_s),
-            )
-        finally:
-            self._queue = None
-            sweeper.cancel()
-            with suppress(OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
-                await connection.close(timeout=2)
-
-    async def _sweep(self) -> None:
-        """Give jobs whose message was lost a new one. One dispatcher at a time does so."""
-        owned = [kind.name for kind in KINDS.values() if kind.owner is not None]
+    async def _join(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_S)
             try:
-                async with self._connections.sessions.begin() as session:
-                    for job_id in await repository.without_message(session, owned):
-                        log.warning("job had lost its message", job=str(job_id))
-                        await jobs.enqueue(session, job_id)
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("sweep failed", reason=str(error))
+                await self._membership.join()
+                return
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                log.warning("database not reached", reason=str(error))
+                await asyncio.sleep(PAUSE_S)
 
-    async def handle(self, message: QueueJob) -> None:
-        """Run one delivery of a job id. Returning acknowledges it; asking for a retry delivers it again later."""
-        job_id = uuid.UUID((message.payload or b"").decode())
-        job = await self._claim(job_id)
-        if job is None:
-            return
-        owner = KINDS[job.kind].owner
-        assert owner is not None, f"{job.kind} is a parent and never queued"
-        try:
-            outcome = await self._owners[owner](str(job.id), job.attempts)
-        except Exception as error:  # noqa: BLE001 - the actor died or is away: the attempt is lost, the job is not
-            log.warning("owner lost", job=str(job_id), owner=owner, reason=str(error))
-            outcome = Outcome("failed", f"the {owner} worker was lost: {type(error).__name__}", None, passing=True)
-        await self._settle(job, outcome)
+    async def _drain(self) -> None:
+        self.state = "draining"
+        log.info("dispatcher drains", in_hand=len(self._attempts))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_patience_s):
+                await self._attempts.until_empty()
+        await self._attempts.hand_back()
+        with suppress(Exception):  # struck off by the others later, if the database is away just now
+            await self._membership.leave()
 
-    async def _claim(self, job_id: uuid.UUID) -> Job | None:
-        try:
-            async with self._connections.sessions.begin() as session:
-                job = await repository.claim(session, job_id)
-                changed = [job] if job else []
-                if job is None and (exhausted := await repository.give_up(session, job_id)):
-                    changed = [exhausted, *await jobs.advance_parent(session, exhausted)]
-        except IntegrityError as conflict:
-            raise RetryRequested(BUSY_DELAY, reason="an equal job is running") from conflict
-        await self._publish(changed)
-        return job
+    async def _claim_until_draining(self) -> None:
+        """Claim as long as there is room and work, then wait for news."""
+        while not self._is_draining:
+            self._news.clear()
+            room = self._settings.job_capacity - len(self._attempts)
+            claimed = await self._claim(room) if room > 0 else []
+            if claimed and len(claimed) == room:
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._news.wait()
 
-    async def _settle(self, job: Job, outcome: Outcome) -> None:
-        if outcome.end in ("done", "superseded"):
-            return
-        decision = decide(outcome.passing, job.attempts, job.max_attempts)
-        if outcome.end == "failed" and not isinstance(decision, GiveUp):
-            async with self._connections.sessions.begin() as session:
-                waiting = await repository.put_back(session, job.id, job.attempts, f"will retry: {outcome.error}")
-            if waiting is not None:
-                await self._publish([waiting])
-                raise RetryRequested(timedelta(seconds=decision.delay_s), reason=outcome.error)
-            return
+    async def _claim(self, room: int) -> list[Claimed]:
         try:
             async with self._connections.sessions.begin() as session:
-                ended = await repository.finish(
-                    session, job.id, job.attempts, outcome.end, error=outcome.error, traceback=outcome.traceback
-                )
-                changed = [ended, *await jobs.advance_parent(session, ended)]
-        except repository.Superseded:
-            return
-        await self._publish(changed)
+                claimed = await queue.claim(session, self._membership.id, room, self._kinds)
+        except Exception as error:  # noqa: BLE001 - a claim nobody heard of is found in the books and given back
+            log.warning("claim failed", reason=str(error))
+            await asyncio.sleep(PAUSE_S)
+            return []
+        for job in claimed:
+            self._attempts.start(job)
+        await self._connections.events.publish_all([state_event(job, "running", step="starting") for job in claimed])
+        return claimed
 
-    async def _publish(self, changed: list[Job]) -> None:
-        for job in changed:
-            await self._connections.events.publish(job_event(job))
+    async def _beat(self) -> None:
+        """Until cancelled: say that we live. Taken for dead, let everything go and enter anew."""
+        while True:
+            await asyncio.sleep(self._membership.interval_s)
+            try:
+                state = await self._membership.beat()
+                if state is None:
+                    log.warning("taken for dead: attempts in hand are abandoned")
+                    self._attempts.abandon()
+                    await self._membership.join()
+                elif state == "draining":
+                    await self.stop()
+                await self._membership.give_back_strays()
+            except Exception as error:  # noqa: BLE001 - the database is away: the next beat may come through
+                log.warning("heartbeat failed", reason=str(error))
+
+    async def _start_due(self) -> None:
+        await schedules.start_due(self._connections)
+
+    async def _listen(self) -> None:
+        """Until cancelled: hear of new jobs and cancellations at once. Without it they are found by looking."""
+        url = self._settings.require_database_url().replace("+asyncpg", "")
+        while True:
+            connection = None
+            try:
+                connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "fmrp-listen"})
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                await connection.add_listener(queue.NEWS, self._heard)
+                await connection.add_listener(queue.CANCELLATIONS, self._heard)
+                self._news.set()
+                await lost.wait()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("not listening", reason=str(error))
+            finally:
+                if connection is not None and not connection.is_closed():
+                    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                        await connection.close(timeout=2)
+            await asyncio.sleep(PAUSE_S)
+
+    def _heard(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
+        if channel == queue.CANCELLATIONS:
+            self._attempts.cancel(str(payload))
+        self._news.set()

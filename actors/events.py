@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -38,7 +38,10 @@ log = structlog.get_logger(__name__)
 
 
 class JobData(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's state. `rate`: share done a second; `eta_s`: seconds left; `changed_at` orders the states of one job."""
+    """A job's state. `rate`: share done a second; `eta_s`: seconds left.
+
+    `changed_at` orders the states of one job. Progress has none: it belongs to its `attempt` while that runs.
+    """
 
     job_id: str
     parent_id: str | None = None
@@ -50,13 +53,13 @@ class JobData(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = None
     eta_s: float | None = None
     error: str | None = None
+    attempt: int | None = None
     changed_at: datetime | None = None
 
 
 class JobRow(JobData, frozen=True, kw_only=True):
     """A job as a snapshot tells of it, with what events leave out."""
 
-    attempts: int = 0
     max_attempts: int = 0
     requested_by: str = ""
     created_at: datetime | None = None
@@ -164,7 +167,8 @@ def job_event(job: Job, *, rate: float | None = None, eta_s: float | None = None
         rate=rate,
         eta_s=eta_s,
         error=job.error,
-        changed_at=getattr(job, "changed_at", None),
+        attempt=job.attempts,
+        changed_at=job.changed_at,
     )
 
 
@@ -210,8 +214,9 @@ class EventStream:
         ids = await self.publish_all([event])
         return ids[0] if ids else None
 
-    async def publish_all(self, events: Sequence[Event]) -> list[str]:
+    async def publish_all(self, events: Iterable[Event]) -> list[str]:
         """Append events in one round trip and return their ids; none while Redis is away (see `publish`)."""
+        events = list(events)
         if not events:
             return []
         async with self._turn:

@@ -49,12 +49,12 @@ class ForecastingWork:
         if demand.is_empty():
             raise NoDemand("there is no demand to forecast: ingest sales first")
         run.report(0.03, "classifying", f"{demand['item'].n_unique()} items")
-        series, classes = await asyncio.to_thread(_prepare, demand, horizon)
+        series, classes = await run.in_thread(_prepare, demand, horizon)
         lead_time_weeks = lead_times.select(
             "item", (pl.col("lead_time_days").cast(pl.Float64).fill_null(5.0) / 5.0).alias("lead_time_weeks")
         )
         chunks = await self._fit(run, series, classes, lead_time_weeks, horizon)
-        result = await asyncio.to_thread(combine, chunks)
+        result = await run.in_thread(combine, chunks)
         run.report(0.95, "storing", f"{result.forecast.height} forecast rows")
         as_of = series["week"].max()
         assert isinstance(as_of, date)

@@ -107,14 +107,14 @@ class IngestionWork:
         config = loaded.connector.config_model.model_validate(source.config)
         batches = iter(connector.read(config, source.state or None))
         count = 0
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+        while (batch := await run.in_thread(next, batches, None)) is not None:
             count += 1
             run.report(0.1 * (1 - 0.9**count), "fetching", batch.file.name)
             await self._keep(run, source, batch)
 
     async def _keep(self, run: JobRun, source: Source, batch: Batch) -> None:
         try:
-            content, problem = await asyncio.to_thread(batch.file.read), ""
+            content, problem = await run.in_thread(batch.file.read), ""
         except SkippableError as error:
             content, problem = b"", str(error)
         digest = hashlib.sha256(content).hexdigest()
@@ -153,7 +153,7 @@ class IngestionWork:
             run.report(done + share * 0.7 * fraction, "reading", f"{file.name}: {message}")
 
         try:
-            taken = await asyncio.to_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
+            taken = await run.in_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
         except IngestionError as error:
             await self._record_failure(run, file, mapping.name, mapping.target, str(error))
             raise

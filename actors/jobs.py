@@ -1,27 +1,30 @@
-"""The job queue's port: start, cancel and retry jobs, and move a parent on when a child ends.
+"""The job queue's port: start, cancel and retry jobs, and switch their kinds.
 
-Everything here happens in the caller's transaction: a job exists exactly if the transaction that asked for it commits.
-PgQueuer carries only job ids; the job table owns state.
+Everything here happens in the caller's transaction: a job exists exactly if the transaction that asked for it commits,
+and the dispatchers hear of it with that commit.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
-from pgqueuer.queries import Queries
+from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from uuid_utils.compat import uuid7
 
-from actors.kinds import KINDS, Kind
-from db.copy import driver_of
-from db.models.job import FINAL_STATES, Job
+from actors import flow
+from actors.kinds import KINDS
+from db.models.job import DEAD_STATES, FINAL_STATES, Job
 from db.repositories import jobs as repository
+from db.repositories import queue
 
-ENTRYPOINT = "job"
 MAX_ATTEMPTS = 4
+RETRIABLE_STATES = (*DEAD_STATES, "cancelled")
 
 
 class UnknownKind(ValueError):
@@ -40,8 +43,13 @@ async def start(
     requested_by: str,
     idempotency_key: str | None = None,
     max_attempts: int = MAX_ATTEMPTS,
+    priority: int = 0,
+    run_at: datetime | None = None,
+    delay_s: float = 0.0,
+    schedule_id: uuid.UUID | None = None,
+    trace_context: str | None = None,
 ) -> tuple[Job, bool]:
-    """Enqueue a job; returns it and whether it is new.
+    """Enqueue a job; returns it and whether it is new. Higher `priority` goes first; `run_at` or `delay_s` defer it.
 
     Not new is a repeat of an idempotency key, or a request that joins an equal job still waiting (for a parent: still
     running).
@@ -58,7 +66,7 @@ async def start(
             raise NotAllowed(f"Idempotency-Key: already used to start a {found.kind} job")
         return found, False
     key = definition.key(parameters or {})
-    waiting_key = _waiting_key(key, parameters or {}) if definition.coalesce else None
+    waiting_key = _waiting_key(key or kind, parameters or {}) if definition.coalesce else None
     if definition.coalesce:
         running_key = key if definition.owner is None else None
         if found := await repository.find_pending(session, waiting_key=waiting_key, running_key=running_key):
@@ -71,10 +79,17 @@ async def start(
         requested_by=requested_by,
         idempotency_key=idempotency_key,
         max_attempts=max_attempts,
+        priority=priority,
+        schedule_id=schedule_id,
+        trace_context=trace_context,
     )
+    if run_at is not None:
+        job.run_at = run_at
+    elif delay_s > 0:
+        job.run_at = func.now() + timedelta(seconds=delay_s)
     try:
         async with session.begin_nested():
-            await _insert(session, job, definition)
+            await _insert(session, job)
     except IntegrityError:
         # Somebody else's equal request committed between our look and our insert.
         session.expunge(job) if job in session else None
@@ -99,69 +114,61 @@ async def _winner(session: AsyncSession, job: Job, idempotency_key: str | None) 
     return found
 
 
-async def _insert(session: AsyncSession, job: Job, definition: Kind) -> None:
-    if definition.owner is not None:
-        session.add(job)
-        await session.flush()
-        await enqueue(session, job.id)
-        return
-    job.state = "running"
-    job.started_at = datetime.now(UTC)
-    job.attempts = 1
-    job.steps = [[kind, parameters] for kind, parameters in definition.steps]
+async def _insert(session: AsyncSession, job: Job) -> None:
+    """A job waits for a dispatcher; a parent runs from the start, as what waits is its first stage."""
+    if KINDS[job.kind].owner is None:
+        job.state = "running"
+        job.started_at = func.now()
+        job.attempts = 1
+        job.stage = 0
+        job.steps = await flow.stages_of(session, job.kind, job.parameters)
     session.add(job)
     await session.flush()
-    await _start_next_step(session, job)
+    if job.state == "running":
+        await flow.start_stage(session, job)
+        await session.flush()
+    else:
+        await queue.announce(session)
 
 
-async def enqueue(session: AsyncSession, job_id: uuid.UUID) -> None:
-    """Put the job's id into the queue, in this session's transaction."""
-    await Queries.from_asyncpg_connection(await driver_of(session)).enqueue(ENTRYPOINT, str(job_id).encode())
+async def start_many(
+    session: AsyncSession,
+    kind: str,
+    parameters: Iterable[dict[str, Any]],
+    *,
+    requested_by: str,
+    max_attempts: int = MAX_ATTEMPTS,
+    priority: int = 0,
+) -> list[uuid.UUID]:
+    """Enqueue one job for each set of parameters, in one statement; returns their ids in the same order.
 
-
-async def _start_next_step(session: AsyncSession, parent: Job) -> Job:
-    kind, parameters = parent.steps[0]
-    parent.steps = parent.steps[1:]
-    parent.step = kind
-    child = Job(
-        kind=kind,
-        parameters={**parameters, **parent.parameters.get(kind, {})},
-        running_key=KINDS[kind].key(parameters),
-        parent_id=parent.id,
-        requested_by=parent.requested_by,
-        max_attempts=parent.max_attempts,
-    )
-    session.add(child)
-    await session.flush()
-    await enqueue(session, child.id)
-    return child
-
-
-async def advance_parent(session: AsyncSession, child: Job) -> list[Job]:
-    """Move the parent of a child that has just ended; returns the jobs that changed, for their events."""
-    if child.parent_id is None:
-        return []
-    parent = await repository.get(session, child.parent_id, lock=True)
-    if parent is None or parent.state != "running":
-        return []
-    changed = [parent]
-    done = [job for job in await repository.children(session, parent.id) if job.state == "done"]
-    parent.progress = len(done) / (len(done) + len(parent.steps) + (child.state != "done"))
-    if child.state == "done" and parent.steps and not parent.cancel_requested:
-        changed.append(await _start_next_step(session, parent))
-        return changed
-    # A step that was done before it heard of the cancellation is the last one all the same.
-    parent.state = "cancelled" if child.state == "done" and parent.steps else child.state
-    parent.step = "" if child.state == "done" else child.kind
-    parent.finished_at = datetime.now(UTC)
-    parent.result = {job.kind: job.result for job in done}
-    parent.error = f"{child.kind}: {child.error}" if child.error else None
-    await session.flush()
-    return changed
+    Raises:
+        UnknownKind: `kind` is none, or one whose requests join each other or lead others.
+    """
+    definition = KINDS.get(kind)
+    if definition is None or definition.owner is None or definition.coalesce:
+        raise UnknownKind(f"kind: {kind!r} cannot be started in bulk")
+    ids: list[uuid.UUID] = []
+    rows = []
+    for each in parameters:
+        ids.append(uuid7())
+        row = {
+            "id": ids[-1],
+            "kind": kind,
+            "parameters": each,
+            "running_key": definition.key(each),
+            "requested_by": requested_by,
+            "max_attempts": max_attempts,
+            "priority": priority,
+        }
+        rows.append(row)
+    await queue.add_many(session, rows)
+    await queue.announce(session)
+    return ids
 
 
 async def cancel(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
-    """Cancel a waiting job at once, and ask a running one to stop at its next progress report.
+    """Cancel a waiting job at once, and have the dispatcher of a running one stop its work.
 
     Raises:
         NotAllowed: the job has ended already.
@@ -183,43 +190,87 @@ async def cancel(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
 
 async def _cancel_one(session: AsyncSession, job: Job) -> list[Job]:
     job.cancel_requested = True
+    job.changed_at = func.now()
     if job.state == "waiting":
         job.state = "cancelled"
-        job.finished_at = datetime.now(UTC)
+        job.finished_at = func.now()
+    else:
+        await queue.announce(session, queue.CANCELLATIONS, str(job.id))
     await session.flush()
-    return [job, *(await advance_parent(session, job) if job.state == "cancelled" else [])]
+    return [job, *(await flow.advance_parent(session, job) if job.state == "cancelled" else [])]
 
 
 async def retry(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
-    """Let a failed or cancelled job run again from the start; for a parent, from the child that ended it.
+    """Let a dead or cancelled job run again from the start; a parent goes on at the jobs that ended it.
 
     Raises:
         NotAllowed: the job has not failed and was not cancelled.
     """
     job = await repository.get(session, job_id, lock=True)
-    if job is None or job.state not in ("failed", "cancelled"):
+    if job is None or job.state not in RETRIABLE_STATES:
         raise NotAllowed(f"the job is {job.state if job else 'unknown'}; only failed or cancelled jobs can be retried")
     if KINDS[job.kind].owner is None:
-        ended = [child for child in await repository.children(session, job.id) if child.state == job.state]
-        if ended:
-            return await retry(session, ended[-1].id)
-        _reset(job, "running")  # cancelled between two steps
-        return [job, await _start_next_step(session, job)]
+        return await _retry_parent(session, job)
     _reset(job, "waiting")
     changed = [job]
     parent = await repository.get(session, job.parent_id, lock=True) if job.parent_id else None
-    if parent is not None and parent.state in ("failed", "cancelled"):
+    if parent is not None and parent.state in RETRIABLE_STATES:
         _reset(parent, "running")
         changed.append(parent)
     await session.flush()
-    await enqueue(session, job.id)
+    await queue.announce(session)
+    return changed
+
+
+async def _retry_parent(session: AsyncSession, parent: Job) -> list[Job]:
+    ended = [
+        child
+        for child in await repository.children(session, parent.id, parent.stage)
+        if child.state in RETRIABLE_STATES
+    ]
+    changed: list[Job] = []
+    for child in ended:
+        changed += [each for each in await retry(session, child.id) if each not in changed]
+    if not ended:  # cancelled between two stages
+        _reset(parent, "running")
+        parent.stage += 1
+        await session.flush()
+        changed = [parent, *await flow.start_stage(session, parent)]
+        await session.flush()
+    return changed
+
+
+async def retry_dead(session: AsyncSession, *, kind: str | None = None, limit: int = 500) -> list[Job]:
+    """Let the oldest dead letters (of one kind) run again; a dead parent takes its children with it."""
+    changed = []
+    for job in await repository.dead(session, kind=kind, limit=limit):
+        changed += await retry(session, job.id)
     return changed
 
 
 def _reset(job: Job, state: str) -> None:
-    job.state = state
     # Attempts go on counting: a run thought dead, back from an earlier attempt, must not pass for the new one.
-    job.max_attempts = max(job.max_attempts, job.attempts + MAX_ATTEMPTS)
-    job.waiting_key = None
+    job.state = state
+    job.failures = job.losses = 0
+    job.run_at = job.changed_at = func.now()
+    job.waiting_key = job.worker = None
     job.cancel_requested = False
     job.error = job.traceback = job.finished_at = None
+
+
+async def set_kind(
+    session: AsyncSession, kind: str, *, changed_by: str, paused: bool | None = None, **concurrency: int | None
+) -> None:
+    """Pause or resume a kind, or set how many of it run at once (`concurrency`; None: as the code says).
+
+    What runs already goes on; a paused kind only starts nothing.
+
+    Raises:
+        UnknownKind: `kind` is not one that dispatchers run.
+    """
+    if kind not in KINDS or KINDS[kind].owner is None:
+        known = ", ".join(name for name, each in KINDS.items() if each.owner)
+        raise UnknownKind(f"kind: expected one of {known}, not {kind!r}")
+    values: dict[str, Any] = dict(concurrency) if paused is None else {"paused": paused, **concurrency}
+    await repository.set_control(session, kind, changed_by, **values)
+    await queue.announce(session)

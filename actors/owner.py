@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import traceback
 import uuid
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
@@ -16,8 +18,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.events import EventStream
+from actors.kinds import load_work_modules
 from actors.retry import is_passing
-from actors.run import Cancelled, JobRun
+from actors.run import Attempt, Cancelled, JobRun
 from db.engine import SessionFactory, create_engine, session_factory
 from db.repositories import jobs as repository
 from settings import Settings
@@ -26,12 +29,18 @@ log = structlog.get_logger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How an attempt ended. `passing` failures are worth another attempt."""
+    """How an attempt ended. `passing` failures are worth another attempt.
+
+    A `done` attempt that stored its end itself says so; for another the dispatcher stores `result` and `message`.
+    """
 
     end: Literal["done", "failed", "cancelled", "superseded"]
     error: str | None = None
     traceback: str | None = None
     passing: bool = False
+    stored: bool = False
+    result: dict[str, Any] = {}
+    message: str = ""
 
 
 class Work(Protocol):
@@ -48,6 +57,7 @@ class Connections:
     """A process's database engine and Redis client, opened and closed with its actor or replica."""
 
     def __init__(self, settings: Settings, process: str) -> None:
+        load_work_modules(settings.work_modules)
         self.settings = settings
         self.engine: AsyncEngine = create_engine(settings, process)
         self.sessions: SessionFactory = session_factory(self.engine)
@@ -72,33 +82,79 @@ def connect_redis(settings: Settings) -> Redis:
     )
 
 
+@dataclass
+class _InHand:
+    """An attempt an owner is at: running, then stopping once somebody wants it ended."""
+
+    run: JobRun
+    task: asyncio.Task[None]
+    state: Literal["running", "stopping"] = "running"
+
+
 class Owner:
-    """Runs attempts of the jobs that belong to one piece of work."""
+    """Runs attempts of the jobs that belong to one piece of work; several at once."""
 
     def __init__(self, work: Work, connections: Connections) -> None:
         self.work = work
         self.connections = connections
+        self._in_hand: dict[str, _InHand] = {}
 
-    async def run(self, job_id: str, attempt: int) -> Outcome:
+    @property
+    def in_hand(self) -> Mapping[str, str]:
+        """Jobs it is at, and whether each runs or is being stopped."""
+        return {job_id: held.state for job_id, held in self._in_hand.items()}
+
+    async def run(self, attempt: Attempt) -> Outcome:
         """Perform one attempt; never raises, so that every end crosses the process boundary whole."""
-        bound = log.bind(job=job_id, attempt=attempt, owner=self.work.name)
-        try:
-            async with self.connections.sessions() as session:
-                job = await repository.get(session, uuid.UUID(job_id))
-                parent = await repository.get(session, job.parent_id) if job and job.parent_id else None
-            if job is None or job.attempts != attempt:
+        if (earlier := self._in_hand.get(attempt.job_id)) is not None:
+            if earlier.run.attempt >= attempt.number:
                 return Outcome("superseded")
-            run = JobRun(job, parent, self.connections.sessions, self.connections.events)
-            async with run.reporting():
-                await self.work.perform(run)
-        except Cancelled:
-            return Outcome("cancelled")
-        except repository.Superseded:
-            return Outcome("superseded")
+            self._stop(earlier)  # whoever waited for it is gone
+        run = JobRun(attempt, self.connections.sessions, self.connections.events)
+        held = _InHand(run, asyncio.create_task(self._perform(run, attempt)))
+        self._in_hand[attempt.job_id] = held
+        try:
+            await asyncio.wait({held.task})
         except asyncio.CancelledError:
+            self._stop(held)
             raise
-        except Exception as error:  # noqa: BLE001 - any fault of the work is the job's, and is reported with its traceback
-            bound.warning("attempt failed", reason=str(error), exc_info=True)
-            return Outcome("failed", str(error) or type(error).__name__, traceback.format_exc(), is_passing(error))
-        bound.info("attempt done")
-        return Outcome("done")
+        finally:
+            if self._in_hand.get(attempt.job_id) is held:
+                del self._in_hand[attempt.job_id]
+        return self._outcome(held, attempt)
+
+    async def _perform(self, run: JobRun, attempt: Attempt) -> None:
+        if attempt.parent_id is not None:
+            async with self.connections.sessions() as session:
+                run.follow(await repository.get(session, uuid.UUID(attempt.parent_id)))
+        async with run.reporting():
+            await self.work.perform(run)
+
+    def _outcome(self, held: _InHand, attempt: Attempt) -> Outcome:
+        run, task = held.run, held.task
+        bound = log.bind(job=attempt.job_id, run=attempt.number, kind=attempt.kind, actor=self.work.name)
+        if run.is_stored:
+            return Outcome("done", stored=True)
+        if task.cancelled() or isinstance(error := task.exception(), Cancelled):
+            return Outcome("cancelled")
+        if isinstance(error, repository.Superseded):
+            return Outcome("superseded")
+        if error is not None:
+            bound.warning("attempt failed", reason=str(error), exc_info=error)
+            trace = "".join(traceback.format_exception(error))
+            return Outcome("failed", str(error) or type(error).__name__, trace, is_passing(error))
+        if run.ended is None:
+            return Outcome("failed", f"the {self.work.name} work returned without ending its job")
+        result, message = run.ended
+        return Outcome("done", result=result, message=message)
+
+    async def cancel(self, job_id: str, number: int) -> None:
+        """Ask an attempt to stop: its reports raise, and what it awaits is cancelled."""
+        held = self._in_hand.get(job_id)
+        if held is not None and held.run.attempt == number:
+            self._stop(held)
+
+    def _stop(self, held: _InHand) -> None:
+        held.state = "stopping"
+        held.run.stop()
+        held.task.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -32,7 +31,7 @@ class PlanningWork:
         horizon_weeks = int(run.parameters.get("horizon_weeks") or self._connections.settings.planning_horizon_weeks)
         run.report(0.02, "loading", "reading the plant's data")
         inputs, forecast_run_id = await self._load()
-        result = await asyncio.to_thread(
+        result = await run.in_thread(
             plan,
             inputs,
             PlanParameters(today=today, horizon_weeks=horizon_weeks),

@@ -55,9 +55,24 @@ def is_passing(error: BaseException) -> bool:
     return bool(getattr(error, "retriable", False))
 
 
-def decide(passing: bool, attempt: int, max_attempts: int) -> Retry | GiveUp:
-    """Exponential backoff with full jitter between half and the whole of the delay; `attempt` counts from 1."""
-    if not passing or attempt >= max_attempts:
+def decide(passing: bool, failures: int, max_attempts: int) -> Retry | GiveUp:
+    """After an attempt that failed; `failures` counts it. Only passing faults are tried again.
+
+    Exponential backoff with jitter between half and the whole of the delay.
+    """
+    if not passing or failures >= max_attempts:
         return GiveUp()
-    longest = min(FIRST_DELAY_S * 2.0 ** (attempt - 1), LONGEST_DELAY_S)
-    return Retry(random.uniform(longest / 2, longest))  # noqa: S311 - jitter, not a secret
+    return Retry(_delay_s(failures))
+
+
+def decide_loss(losses: int, max_losses: int) -> Retry | GiveUp:
+    """After an attempt whose process died; `losses` counts it. A job that takes every worker down is to be held.
+
+    The jitter also parts a guilty job from innocent ones that ran beside it.
+    """
+    return GiveUp() if losses >= max_losses else Retry(_delay_s(losses))
+
+
+def _delay_s(times: int) -> float:
+    longest = min(FIRST_DELAY_S * 2.0 ** (times - 1), LONGEST_DELAY_S)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - jitter, not a secret

@@ -7,42 +7,60 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors import jobs
+from actors import flow
 from actors.events import EventStream, JobEvent, job_event, progress_event
-from actors.kinds import KINDS
 from db.engine import SessionFactory
 from db.models.job import Job
 from db.repositories import jobs as repository
 
 EVENT_INTERVAL_S = 0.25
 ROW_INTERVAL_S = 2.0
+# An attempt that writes more than this has a fault of its own; the newest lines are worth least.
+MOST_LOG_LINES = 10_000
 
 log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Cancelled(Exception):
     """Someone asked for this job to stop, and it did before storing anything."""
 
 
-class JobRun:
-    """Handed to the owner of a job for one attempt. Progress may be reported from worker threads."""
+class Attempt(msgspec.Struct, frozen=True):
+    """What an owner is told of the attempt it is to run."""
 
-    def __init__(self, job: Job, parent: Job | None, sessions: SessionFactory, events: EventStream) -> None:
-        self.job_id: uuid.UUID = job.id
-        self.attempt = job.attempts
-        self.kind = job.kind
-        self.parent_id = job.parent_id
-        self.parameters: dict[str, Any] = job.parameters
+    job_id: str
+    number: int
+    kind: str
+    parameters: dict[str, Any]
+    parent_id: str | None = None
+    trace_context: str | None = None
+
+
+class JobRun:
+    """Handed to the owner of a job for one attempt. Progress and log lines may come from worker threads."""
+
+    def __init__(self, attempt: Attempt, sessions: SessionFactory, events: EventStream) -> None:
+        self.job_id = uuid.UUID(attempt.job_id)
+        self.attempt = attempt.number
+        self.kind = attempt.kind
+        self.parent_id = uuid.UUID(attempt.parent_id) if attempt.parent_id else None
+        self.parameters = attempt.parameters
         self.sessions = sessions
-        self._changed_at = getattr(job, "changed_at", None)
-        self._parent = parent
+        self.ended: tuple[dict[str, Any], str] | None = None
+        self.is_stored = False
+        self._parent: Job | None = None
         self._events = events
         self._latest: tuple[float, str, str] = (0.0, "", "")
+        self._lines: list[dict[str, Any]] = []
+        self._written = 0
         self._stop: Exception | None = None
         self._is_ending = False
         self._started = time.monotonic()
@@ -58,22 +76,49 @@ class JobRun:
             raise self._stop
         self._latest = (min(max(fraction, 0.0), 1.0), step, message)
 
+    def log(self, message: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Write a line into the job's log, kept with the job."""
+        if self._written + len(self._lines) < MOST_LOG_LINES:
+            line = {"job_id": self.job_id, "attempt": self.attempt, "level": level, "message": message}
+            self._lines.append(line)
+
+    def follow(self, parent: Job | None) -> None:
+        """Have this attempt's progress move its parent's."""
+        self._parent = parent
+
+    def stop(self) -> None:
+        """Have the next `report` raise, wherever it is made."""
+        self._stop = self._stop or Cancelled()
+
+    async def in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run blocking work in a thread. A cancellation waits for the thread's own end, so that none is left behind."""
+        work = asyncio.get_running_loop().run_in_executor(None, lambda: function(*arguments))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self.stop()
+            await asyncio.wait({work})
+            raise
+
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
         """Send the newest report on while the body runs; its failures surface at the body's next `report`."""
-        task = asyncio.create_task(self._send_reports())
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        # A job that ends at once costs no task.
+        timer = loop.call_later(EVENT_INTERVAL_S, lambda: tasks.append(loop.create_task(self._send_reports())))
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            timer.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._store_lines()
 
     async def _send_reports(self) -> None:
         sent, stored_at = (0.0, "", ""), 0.0  # a report made before this task began is news too
-        while True:
-            await asyncio.sleep(EVENT_INTERVAL_S)
-            if self._is_ending:
-                return  # a report that overtook the end would show a finished job as running
+        while not self._is_ending:  # a report that overtook the end would show a finished job as running
             now = time.monotonic()
             if self._latest != sent:
                 sent = self._latest
@@ -82,6 +127,8 @@ class JobRun:
             if now - stored_at >= ROW_INTERVAL_S:
                 stored_at = now
                 await self._store_progress()
+                await self._store_lines()
+            await asyncio.sleep(EVENT_INTERVAL_S)
 
     def _progress_event(self) -> JobEvent:
         fraction, step, message = self._latest
@@ -98,38 +145,51 @@ class JobRun:
             message=message,
             rate=fraction / elapsed if elapsed > 0 else None,
             eta_s=eta_s,
-            changed_at=self._changed_at,
+            attempt=self.attempt,
         )
 
     def _parent_event(self, parent: Job) -> JobEvent:
-        """The parent stands where its finished steps left it, plus this step's part."""
+        """The parent stands where its ended jobs left it, plus this job's part of the stage."""
         fraction, _, message = self._latest
+        beside = len(parent.steps[parent.stage]["jobs"]) if parent.stage < len(parent.steps) else 1
         return progress_event(
             "job.progressed",
             parent.id,
             None,
             parent.kind,
             state="running",
-            progress=parent.progress + fraction / len(KINDS[parent.kind].steps),
+            progress=min(parent.progress + fraction / max(len(parent.steps), 1) / beside, 1.0),
             step=self.kind,
             message=message,
-            changed_at=getattr(parent, "changed_at", None),
+            attempt=parent.attempts,
         )
 
     async def _store_progress(self) -> None:
         try:
             async with self.sessions.begin() as session:
                 if await repository.report_progress(session, self.job_id, self.attempt, *self._latest):
-                    self._stop = Cancelled()
+                    self.stop()
         except repository.Superseded as superseded:
             self._stop = superseded
         except Exception as error:  # noqa: BLE001 - progress is a courtesy; the work's own writes will meet the fault
             log.warning("progress not stored", job=str(self.job_id), reason=str(error))
 
+    async def _store_lines(self) -> None:
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            async with self.sessions.begin() as session:
+                await repository.write_log(session, lines)
+            self._written += len(lines)
+        except Exception as error:  # noqa: BLE001 - they are kept and tried again with the next ones
+            self._lines = lines + self._lines
+            log.warning("job log not stored", job=str(self.job_id), reason=str(error))
+
     async def finish(
         self, result: dict[str, Any], message: str, store: Callable[[AsyncSession], Awaitable[None]] | None = None
     ) -> None:
-        """Store the results, end the job and move its parent on, all in one transaction; then tell the world.
+        """End the job well. With `store`, results and end commit together, here; without, the dispatcher ends it.
 
         `message` says in a few words what came of it.
 
@@ -137,9 +197,12 @@ class JobRun:
             Superseded: nothing was stored, a later attempt owns the job.
         """
         self._is_ending = True
+        self.ended = (result, message)
+        if store is None:
+            return
         async with self.sessions.begin() as session:
-            if store is not None:
-                await store(session)
+            await store(session)
             job = await repository.finish(session, self.job_id, self.attempt, "done", result=result, message=message)
-            changed = [job, *await jobs.advance_parent(session, job)]
+            changed = [job, *await flow.advance_parent(session, job)]
+        self.is_stored = True
         await self._events.publish_all([job_event(each) for each in changed])

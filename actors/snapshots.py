@@ -9,7 +9,7 @@ from db.repositories import job_changes
 
 UNFINISHED = 200
 ENDED = 50
-_ROW_ONLY = ("attempts", "max_attempts", "requested_by", "created_at", "started_at", "finished_at")
+_ROW_ONLY = ("max_attempts", "requested_by", "created_at", "started_at", "finished_at")
 
 
 def job_row(job: Job) -> JobRow:

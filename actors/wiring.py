@@ -6,7 +6,8 @@ Every worker process imports this module first, so what only one of them needs i
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -14,10 +15,14 @@ import structlog
 from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
+from actors.attempts import OwnerPort
 from actors.dispatch import Dispatcher
+from actors.kinds import MAINTENANCE, WORKS, load_work_modules
 from actors.logs import configure_logs
+from actors.maintenance import MaintenanceWork
 from actors.owner import Connections, Outcome, Owner, Work
-from settings import load
+from actors.run import Attempt
+from settings import Settings, load
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +34,7 @@ FORECASTER_APP = "forecaster"
 DISPATCHER = "dispatcher"
 # A restarted actor takes a few seconds to import its libraries; a call made meanwhile waits for it this long.
 RESTART_PATIENCE_S = 30.0
+DRAIN_LOOK_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +78,7 @@ def build_work(name: str, connections: Connections) -> Work:
         from actors.planning import PlanningWork
 
         return PlanningWork(connections)
-    raise KeyError(name)
+    return WORKS[name](connections)
 
 
 class OwnerActor:
@@ -84,13 +90,17 @@ class OwnerActor:
         connections = Connections(settings, name)
         self._owner = Owner(build_work(name, connections), connections)
 
-    async def run(self, job_id: str, attempt: int) -> Outcome:
+    async def run(self, attempt: Attempt) -> Outcome:
         """Run one attempt of a job."""
-        return await self._owner.run(job_id, attempt)
+        return await self._owner.run(attempt)
 
-    async def ping(self) -> str:
-        """Answer, even while a job runs."""
-        return "pong"
+    async def cancel(self, job_id: str, number: int) -> None:
+        """Ask an attempt to stop."""
+        await self._owner.cancel(job_id, number)
+
+    async def ping(self) -> dict[str, str]:
+        """Answer, even while jobs run, with the jobs in hand."""
+        return dict(self._owner.in_hand)
 
 
 class IngestionActor(OwnerActor):
@@ -105,72 +115,191 @@ class PlanningActor(OwnerActor):
     """See `IngestionActor`."""
 
 
-OWNERS = {"ingestion": IngestionActor, "forecasting": ForecastingActor, "planning": PlanningActor}
+class WorkModuleActor(OwnerActor):
+    """An owner whose work comes from a work module."""
+
+
+OWNERS: dict[str, type[OwnerActor]] = {
+    "ingestion": IngestionActor,
+    "forecasting": ForecastingActor,
+    "planning": PlanningActor,
+}
+
+
+class RayOwner:
+    """An owning actor, found by its name wherever it is; waits while Ray restarts it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._handle: Any = None
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Run an attempt. Raises RayError when the actor dies over it."""
+        if self._handle is None:
+            await self._await_alive()
+        try:
+            outcome: Outcome = await self._handle.run.remote(attempt)
+        except RayError:
+            # Restarting or gone: the next call looks it up and waits, so that it does not cost its job an attempt.
+            self._handle = None
+            raise
+        return outcome
+
+    async def cancel(self, job_id: str, number: int) -> None:
+        """Ask an attempt to stop."""
+        await self._find().cancel.remote(job_id, number)
+
+    async def ping(self) -> object:
+        """Answer with the jobs in hand."""
+        return await self._find().ping.remote()
+
+    async def replace(self) -> None:
+        """Kill the actor's process; Ray starts it again."""
+        handle, self._handle = self._find(), None
+        await asyncio.to_thread(ray.kill, handle, no_restart=False)
+
+    def _find(self) -> Any:
+        return ray.get_actor(self._name, namespace=NAMESPACE)
+
+    async def _await_alive(self) -> None:
+        deadline = asyncio.get_running_loop().time() + RESTART_PATIENCE_S
+        while True:
+            try:
+                handle = self._find()
+                await handle.ping.remote()
+                self._handle = handle
+                return
+            except (ActorUnavailableError, ValueError):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.25)
+
+
+class LocalOwner:
+    """An owner in this very process, for work too small for an actor of its own."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._calls: set[asyncio.Task[Outcome]] = set()
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Run an attempt."""
+        call = asyncio.create_task(self._owner.run(attempt))
+        self._calls.add(call)
+        try:
+            await asyncio.wait({call})
+        finally:
+            self._calls.discard(call)
+        if call.cancelled():
+            raise ConnectionError("the call was given up")
+        return call.result()
+
+    async def cancel(self, job_id: str, number: int) -> None:
+        """Ask an attempt to stop."""
+        await self._owner.cancel(job_id, number)
+
+    async def ping(self) -> object:
+        """It answers as long as its caller does."""
+        return dict(self._owner.in_hand)
+
+    async def replace(self) -> None:
+        """Give up on everything it is at."""
+        for call in list(self._calls):
+            call.cancel()
 
 
 class DispatcherActor:
-    """Ray's shell around the `Dispatcher`; it serves the queue from the moment it exists, restarts included."""
+    """Ray's shell around the `Dispatcher`; it serves the queue from the moment it exists, restarts included.
 
-    async def __init__(self) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
+    When its node is to go (pod eviction, spot notice, `ray start` told to stop) or somebody asks it to drain, it hands
+    over and ends, and Ray starts it again where there is room.
+    """
+
+    async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
         configure_logs(settings.log_level)
-        self._connections = Connections(settings, DISPATCHER)
-        owners = {name: _caller(name) for name in OWNERS}
-        self._dispatcher = Dispatcher(settings, self._connections, owners)
-        self._serving = asyncio.create_task(self._dispatcher.run())
+        connections = Connections(settings, name)
+        actor = ray.get_runtime_context().get_actor_id()
+        self._dispatcher = Dispatcher(settings, connections, _owners(connections), name=name, actor=actor)
+        self._is_leaving = False
+        self._serving = asyncio.create_task(self._serve())
+        self._watching = asyncio.create_task(self._watch_node())
 
     async def ping(self) -> str:
-        """Answer while the queue is served.
+        """Answer with the dispatcher's state.
 
         Raises:
             RuntimeError: the serving task has ended, which only `stop` should bring about.
         """
         if self._serving.done():
             raise RuntimeError("the dispatcher no longer serves the queue")
-        return "pong"
+        return self._dispatcher.state
 
-    async def stop(self, patience_s: float = 10.0) -> None:
-        """Take no more jobs, and give those in hand a while to end."""
+    async def stop(self) -> None:
+        """Drain for good: the caller ends the actor afterwards."""
+        self._is_leaving = True
         await self._dispatcher.stop()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._serving), patience_s)
+        await asyncio.wait({self._serving})
+
+    async def _serve(self) -> None:
+        await self._dispatcher.run()
+        if not self._is_leaving:
+            log.info("dispatcher has drained; its process ends and Ray starts it again")
+            os._exit(1)
+
+    async def _watch_node(self) -> None:
+        """Drain when this node is draining, as told by the cluster."""
+        node = ray.get_runtime_context().get_node_id()
+        while node not in await asyncio.to_thread(_draining_nodes):  # noqa: ASYNC110 - Ray tells nobody, one has to ask
+            await asyncio.sleep(DRAIN_LOOK_S)
+        log.warning("this node is to go: draining", node=node)
+        await self._dispatcher.stop()
 
 
-def _caller(name: str) -> Any:
-    async def run_attempt(job_id: str, attempt: int) -> Outcome:
-        await _await_alive(name)
-        outcome: Outcome = await ray.get_actor(name, namespace=NAMESPACE).run.remote(job_id, attempt)
-        return outcome
+def _draining_nodes() -> Mapping[str, int]:
+    """Nodes about to go, with their deadlines. Ray has no public call for it; its own Train asks the same way."""
+    try:
+        nodes: Mapping[str, int] = ray._private.state.state.get_draining_nodes()
+    except Exception as error:  # noqa: BLE001 - the head is away; then nobody can tell
+        log.debug("draining nodes not known", reason=str(error))
+        return {}
+    return nodes
 
-    return run_attempt
+
+def _owners(connections: Connections) -> dict[str, OwnerPort]:
+    owners: dict[str, OwnerPort] = {name: RayOwner(name) for name in (*OWNERS, *WORKS)}
+    owners[MAINTENANCE] = LocalOwner(Owner(MaintenanceWork(connections), connections))
+    return owners
 
 
-async def _await_alive(name: str) -> None:
-    """Wait for an owner that Ray is restarting; a call sent to it meanwhile would fail and cost the job an attempt."""
-    deadline = asyncio.get_running_loop().time() + RESTART_PATIENCE_S
-    while True:
-        try:
-            await ray.get_actor(name, namespace=NAMESPACE).ping.remote()
-            return
-        except ActorUnavailableError:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.25)
+def dispatcher_names(settings: Settings) -> list[str]:
+    """Names of the dispatchers that serve side by side."""
+    return [f"{DISPATCHER}-{number + 1}" for number in range(settings.dispatchers)]
+
+
+def start_dispatcher(name: str) -> Any:
+    """Create a dispatcher of that name, or find it running; returns its handle."""
+    return ray.remote(DispatcherActor).options(name=name, **_OPTIONS).remote(name)
 
 
 def start_actors() -> list[Any]:
-    """Create the owning actors and the dispatcher, or find them running; returns their handles, dispatcher last.
+    """Create the owning actors and the dispatchers, or find them running; returns their handles, dispatchers last.
 
     They are detached: the process that started them may go, the actors stay with the cluster.
     """
-    options: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "lifetime": "detached",
-        "get_if_exists": True,
-        "max_restarts": -1,
-        "num_cpus": 0.1,
-    }
-    handles = [ray.remote(actor).options(name=name, **options).remote(name) for name, actor in OWNERS.items()]
-    handles.append(ray.remote(DispatcherActor).options(name=DISPATCHER, **options).remote())
+    settings = load()
+    load_work_modules(settings.work_modules)
+    owners = {**OWNERS, **dict.fromkeys(WORKS, WorkModuleActor)}
+    handles = [ray.remote(actor).options(name=name, **_OPTIONS).remote(name) for name, actor in owners.items()]
+    handles += [start_dispatcher(name) for name in dispatcher_names(settings)]
     ray.get([handle.ping.remote() for handle in handles], timeout=120)
     return handles
+
+
+_OPTIONS: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "lifetime": "detached",
+    "get_if_exists": True,
+    "max_restarts": -1,
+    "num_cpus": 0.1,
+}

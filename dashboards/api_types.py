@@ -267,6 +267,7 @@ class JobEvent(msgspec.Struct, frozen=True):
     rate: float | None = None
     eta_s: float | None = None
     error: Any = None
+    attempt: int | None = None
     changed_at: datetime | None = None
 
 
@@ -299,4 +300,5 @@ def job_event_of(event: Event) -> JobEvent:
 def snapshot_of(event: Event) -> list[Job]:
     """The jobs of a snapshot event; raises msgspec.MsgspecError where its data is something else."""
     rows = msgspec.json.decode(event.data, type=dict[str, list[dict[str, Any]]])["jobs"]
-    return [msgspec.convert({**row, "id": row["job_id"]}, Job, strict=False) for row in rows]
+    named = ({**row, "id": row["job_id"], "attempts": row.get("attempt")} for row in rows)
+    return [msgspec.convert(row, Job, strict=False) for row in named]

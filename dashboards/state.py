@@ -87,6 +87,7 @@ class JobBoard:
             started_at=(at if state == "running" else None) if restarted else old.started_at or _start(state, at),
             finished_at=finished if restarted or old.finished_at is None else old.finished_at,
             changed_at=event.changed_at or old.changed_at,
+            attempts=event.attempt or old.attempts,
         )
 
     def jobs(self) -> list[Job]:
@@ -119,10 +120,12 @@ class JobBoard:
 
 
 def _is_late(event: JobEvent, known: Job) -> bool:
-    """Whether the event is older than what is known. While a job runs, its progress carries the time it began."""
-    if event.changed_at is None or known.changed_at is None or known.state == event.state == "running":
+    """Whether the event is older than what is known. Progress has no time: it counts while its attempt runs."""
+    if event.changed_at is not None:
+        return known.changed_at is not None and event.changed_at < known.changed_at
+    if event.attempt is None or known.attempts is None:
         return False
-    return event.changed_at < known.changed_at
+    return event.attempt < known.attempts or (event.attempt == known.attempts and known.state != "running")
 
 
 def _created(job: Job) -> tuple[datetime, int]:

@@ -139,7 +139,7 @@ class EventHub:
                 async with asyncio.timeout(SNAPSHOT_PATIENCE_S):
                     rows = list(await self._read_jobs())
                 event = Snapshot(data=SnapshotData(rows), id=upto)
-                jobs = {row.job_id: Known(row.changed_at, row.state) for row in rows}
+                jobs = {row.job_id: Known(row.changed_at, row.attempt, row.state) for row in rows}
                 self._told = loop.time(), Told(item_of(event)._replace(key="snapshot"), jobs)
 
     async def _follow(self) -> None:

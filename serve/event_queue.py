@@ -37,13 +37,16 @@ class Known(NamedTuple):
     """How a snapshot told of a job."""
 
     changed_at: datetime | None
+    attempt: int | None
     state: str
 
-    def supersedes(self, item: Item) -> bool:
-        """Whether the event is older than the snapshot. While a job runs its progress carries the time it began."""
-        if item.job is None or item.job.changed_at is None or self.changed_at is None:
+    def supersedes(self, job: JobData) -> bool:
+        """Whether an event that tells so of the job is older than the snapshot."""
+        if job.changed_at is not None:
+            return self.changed_at is not None and job.changed_at < self.changed_at
+        if job.attempt is None or self.attempt is None:
             return False
-        return item.job.changed_at < self.changed_at and not (item.is_progress and self.state == "running")
+        return job.attempt < self.attempt or (job.attempt == self.attempt and self.state != "running")
 
 
 class Told(NamedTuple):
@@ -65,7 +68,7 @@ class Subscription:
         self.last_taken = (0, 0)
         self._unsent: dict[str, Item] = {}
         self._seen = (0, 0)
-        self._told: Mapping[str, Known] = {}
+        self._told: dict[str, Known] = {}
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
@@ -82,8 +85,11 @@ class Subscription:
             return
         if item.number <= self._seen and item.topic == JOB_TOPIC:
             return
-        if item.job is not None and (known := self._told.get(item.job.job_id)) and known.supersedes(item):
-            return
+        if item.job is not None and (known := self._told.get(item.job.job_id)):
+            if known.supersedes(item.job):
+                return
+            if not item.is_progress:
+                del self._told[item.job.job_id]  # the snapshot's word on this job no longer counts
         self._unsent.pop(item.key, None)
         self._unsent[item.key] = item
         if len(self._unsent) > QUEUE_LENGTH:
@@ -121,7 +127,7 @@ class Subscription:
     def restart(self, told: Told, later: Iterable[Item]) -> None:
         """Go on from a snapshot with what came after it; older events of jobs are dropped, now and when they come."""
         others = [item for item in self._unsent.values() if item.topic != JOB_TOPIC]
-        self._seen, self._told = told.item.number, told.jobs
+        self._seen, self._told = told.item.number, dict(told.jobs)
         self._unsent = {told.item.key: told.item}
         self.needs_snapshot = False
         for item in others:

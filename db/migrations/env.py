@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from db.models import Base
 from db.timeseries import SERIES
 
-# Tables of other owners in the same schema: the queue library's, partitions and TimescaleDB's chunks.
-FOREIGN_PREFIXES = ("pgqueuer", "_hyper_", "_timescaledb")
+# Tables of other owners in the same schema: TimescaleDB's chunks.
+FOREIGN_PREFIXES = ("_hyper_", "_timescaledb")
 
 
 def include_object(candidate: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:

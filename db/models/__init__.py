@@ -2,7 +2,7 @@
 
 from db.base import Base
 from db.models.control import IngestRun, RejectedRow, Source, SourceFile, UserAccount
-from db.models.job import Job
+from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
     BomLine,
     FirmOrder,
@@ -31,12 +31,15 @@ __all__ = [
     "IngestRun",
     "Item",
     "Job",
+    "JobLog",
+    "KindControl",
     "OpenOrder",
     "PlannedOrder",
     "PlanningRun",
     "RejectedRow",
     "RoutingOperation",
     "SalesLine",
+    "Schedule",
     "Source",
     "SourceFile",
     "Stock",
@@ -44,4 +47,5 @@ __all__ = [
     "SupplierTerm",
     "UserAccount",
     "WorkCentre",
+    "Worker",
 ]

@@ -1,19 +1,20 @@
-"""SQL of the job table. State moves only through these statements; each returns what it changed.
+"""SQL of single jobs. State moves only through these statements and those of `queue`; each returns what it changed.
 
-waiting -> running -> done | failed | cancelled; running -> waiting again on a retry. A write on behalf of a running job
-carries its attempt number and is refused once a later attempt has begun.
+waiting -> running -> done | failed | held | cancelled; running -> waiting again on a retry. A write on behalf of a
+running job carries its attempt number and is refused once the job has moved on.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import CursorResult, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models.job import FINAL_STATES, Job
+from db.models.job import DEAD_STATES, FINAL_STATES, Job, JobLog, KindControl
 from db.paging import Rows
 
 
@@ -27,15 +28,31 @@ async def get(session: AsyncSession, job_id: uuid.UUID, *, lock: bool = False) -
     return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
 
 
-def statement(*, state: str | None = None, kind: str | None = None, parent_id: uuid.UUID | None = None) -> Rows:
-    """Jobs by state, kind and parent."""
+def statement(
+    *,
+    states: Sequence[str] = (),
+    kind: str | None = None,
+    parent_id: uuid.UUID | None = None,
+    schedule_id: uuid.UUID | None = None,
+    requested_by: str | None = None,
+    search: str | None = None,
+) -> Rows:
+    """Jobs by state, kind, parent, schedule and requester; `search` looks into message and error."""
     query = select(Job)
-    if state:
-        query = query.where(Job.state == state)
-    if kind:
-        query = query.where(Job.kind == kind)
-    if parent_id:
-        query = query.where(Job.parent_id == parent_id)
+    if states:
+        query = query.where(Job.state.in_(states))
+    for column, wanted in (
+        (Job.kind, kind),
+        (Job.parent_id, parent_id),
+        (Job.schedule_id, schedule_id),
+        (Job.requested_by, requested_by),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if search:
+        query = query.where(
+            or_(Job.message.icontains(search, autoescape=True), Job.error.icontains(search, autoescape=True))
+        )
     return query
 
 
@@ -51,28 +68,6 @@ async def find_pending(session: AsyncSession, *, waiting_key: str | None, runnin
     if running_key:
         wanted |= (Job.state == "running") & (Job.running_key == running_key)
     return (await session.execute(select(Job).where(wanted).limit(1))).scalar_one_or_none()
-
-
-async def claim(session: AsyncSession, job_id: uuid.UUID) -> Job | None:
-    """Begin the next attempt, whether the job waits or its last worker died; None when it has ended.
-
-    Raises:
-        sqlalchemy.exc.IntegrityError: another job runs under the same running key.
-    """
-    query = (
-        update(Job)
-        .where(Job.id == job_id, Job.state.in_(("waiting", "running")), Job.attempts < Job.max_attempts)
-        .values(
-            state="running",
-            attempts=Job.attempts + 1,
-            started_at=func.coalesce(Job.started_at, func.now()),
-            progress=0,
-            step="starting",
-            message="",
-        )
-        .returning(Job)
-    )
-    return (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
 
 
 async def report_progress(
@@ -100,65 +95,82 @@ async def finish(
     message: str = "",
     error: str | None = None,
     traceback: str | None = None,
+    losses: int = 0,
+    failures: int = 0,
 ) -> Job:
     """End the job as `state`, in the transaction that holds its results.
 
     Raises:
         Superseded: this attempt no longer owns the job; the caller's transaction must roll back.
     """
-    query = (
-        _mine(job_id, attempt)
-        .values(
-            state=state,
-            result=result,
-            error=error,
-            traceback=traceback,
-            progress=1.0 if state == "done" else Job.progress,
-            step="",
-            message=message,
-            finished_at=func.now(),
-        )
-        .returning(Job)
-    )
-    job: Job | None = (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
+    values = {
+        "state": state,
+        "result": result,
+        "error": error,
+        "traceback": traceback,
+        "progress": 1.0 if state == "done" else Job.progress,
+        "step": "",
+        "message": message,
+        "worker": None,
+        "losses": Job.losses + losses,
+        "failures": Job.failures + failures,
+        "finished_at": func.now(),
+        "changed_at": func.now(),
+    }
+    job = await _change(session, _mine(job_id, attempt).values(values))
     if job is None:
         raise Superseded(f"job {job_id} attempt {attempt}")
     return job
 
 
-async def put_back(session: AsyncSession, job_id: uuid.UUID, attempt: int, reason: str) -> Job | None:
-    """Let a job wait for its next attempt after a passing failure; None when this attempt no longer owns it."""
-    query = _mine(job_id, attempt).values(state="waiting", waiting_key=None, message=reason).returning(Job)
-    return (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()
-
-
-async def without_message(session: AsyncSession, owned_kinds: Sequence[str]) -> Sequence[uuid.UUID]:
-    """Unfinished jobs whose queue message is gone, a while after they were made or last begun.
-
-    A dispatcher that froze, was taken for dead and came back can acknowledge the message its successor holds. None
-    while another transaction that asked is still open: two must not both give a job a new message.
-    """
-    lock = text("SELECT pg_try_advisory_xact_lock(hashtext('fmrp-job-sweep'))")
-    if not (await session.execute(lock)).scalar_one():
-        return []
-    query = text(
-        "SELECT j.id FROM job j WHERE j.state IN ('waiting', 'running') AND j.kind = ANY(:kinds)"
-        " AND coalesce(j.started_at, j.created_at) < now() - interval '30 seconds'"
-        " AND NOT EXISTS (SELECT 1 FROM pgqueuer q WHERE q.payload = convert_to(j.id::text, 'UTF8'))"
-    )
-    return (await session.execute(query, {"kinds": list(owned_kinds)})).scalars().all()
+async def put_back(
+    session: AsyncSession,
+    job_id: uuid.UUID,
+    attempt: int,
+    reason: str,
+    *,
+    delay_s: float = 0.0,
+    losses: int = 0,
+    failures: int = 0,
+    traceback: str | None = None,
+) -> Job | None:
+    """Let a job wait for its next attempt; None when this attempt no longer owns it."""
+    values = {
+        "state": "waiting",
+        "waiting_key": None,
+        "worker": None,
+        "run_at": func.now() + timedelta(seconds=delay_s),
+        "losses": Job.losses + losses,
+        "failures": Job.failures + failures,
+        "message": reason,
+        "traceback": traceback,
+        "changed_at": func.now(),
+    }
+    return await _change(session, _mine(job_id, attempt).values(values))
 
 
 async def unfinished_children(session: AsyncSession, parent_id: uuid.UUID) -> Sequence[Job]:
-    """Children that have not ended."""
-    query = select(Job).where(Job.parent_id == parent_id, Job.state.not_in(FINAL_STATES)).with_for_update()
+    """Children that have not ended, locked."""
+    query = (
+        select(Job).where(Job.parent_id == parent_id, Job.state.not_in(FINAL_STATES)).order_by(Job.id).with_for_update()
+    )
     return (await session.execute(query)).scalars().all()
 
 
-async def children(session: AsyncSession, parent_id: uuid.UUID) -> Sequence[Job]:
-    """All children, in the order they were made."""
+async def children(session: AsyncSession, parent_id: uuid.UUID, stage: int | None = None) -> Sequence[Job]:
+    """All children, or those of one stage, in the order they were made."""
     query = select(Job).where(Job.parent_id == parent_id).order_by(Job.created_at, Job.id)
-    return (await session.execute(query)).scalars().all()
+    if stage is not None:
+        query = query.where(Job.stage == stage)
+    return (await session.execute(query, execution_options={"populate_existing": True})).scalars().all()
+
+
+async def dead(session: AsyncSession, *, kind: str | None, limit: int) -> Sequence[Job]:
+    """The oldest dead letters that no parent will start again, locked."""
+    query = select(Job).where(Job.state.in_(DEAD_STATES), Job.parent_id.is_(None)).order_by(Job.created_at, Job.id)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    return (await session.execute(query.limit(limit).with_for_update(skip_locked=True))).scalars().all()
 
 
 async def count_by_state(session: AsyncSession) -> dict[str, int]:
@@ -168,21 +180,77 @@ async def count_by_state(session: AsyncSession) -> dict[str, int]:
 
 
 async def oldest_waiting_age_s(session: AsyncSession) -> float:
-    """Seconds the longest-waiting job has waited; 0 when none waits."""
-    query = select(func.extract("epoch", func.now() - func.min(Job.created_at))).where(Job.state == "waiting")
-    return float((await session.execute(query)).scalar() or 0.0)
+    """Seconds the longest-waiting job has been due; 0 when none waits."""
+    query = select(func.extract("epoch", func.now() - func.min(Job.run_at))).where(Job.state == "waiting")
+    return max(float((await session.execute(query)).scalar() or 0.0), 0.0)
+
+
+async def write_log(session: AsyncSession, lines: Sequence[dict[str, Any]]) -> None:
+    """Keep lines (job_id, attempt, level, message) that attempts have written."""
+    if lines:
+        await session.execute(insert(JobLog), lines)
+
+
+def log_statement(job_id: uuid.UUID) -> Rows:
+    """What a job's attempts have written."""
+    return select(JobLog).where(JobLog.job_id == job_id)
+
+
+async def controls(session: AsyncSession) -> dict[str, KindControl]:
+    """What operators have set, by kind."""
+    return {row.kind: row for row in (await session.execute(select(KindControl))).scalars()}
+
+
+async def set_control(session: AsyncSession, kind: str, changed_by: str, **values: Any) -> None:
+    """Set a kind's switches (`paused`, `concurrency`)."""
+    control = await session.get(KindControl, kind, with_for_update=True)
+    if control is None:
+        control = KindControl(kind=kind)
+        session.add(control)
+    for name, value in values.items():
+        setattr(control, name, value)
+    control.changed_by = changed_by
+    control.changed_at = func.now()
+    await session.flush()
+
+
+async def remove_old(session: AsyncSession, *, done_days: float, dead_days: float, limit: int = 5000) -> int:
+    """Delete jobs that ended long ago, with their logs, unless results hang on them; children before their parents."""
+    query = text(
+        """
+        WITH old AS (
+            SELECT id FROM job WHERE (
+                (state IN ('done', 'cancelled') AND finished_at < now() - make_interval(secs => :done_s))
+                OR (state IN ('failed', 'held') AND finished_at < now() - make_interval(secs => :dead_s))
+            )
+            AND NOT EXISTS (SELECT FROM forecast_run WHERE job_id = job.id)
+            AND NOT EXISTS (SELECT FROM planning_run WHERE job_id = job.id)
+            AND NOT EXISTS (SELECT FROM ingest_run WHERE job_id = job.id)
+            AND NOT EXISTS (SELECT FROM job AS child WHERE child.parent_id = job.id)
+            LIMIT :limit FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM job USING old WHERE job.id = old.id
+        """
+    )
+    bounds = {"done_s": done_days * 86400, "dead_s": dead_days * 86400, "limit": limit}
+    removed = await session.execute(query, bounds)
+    assert isinstance(removed, CursorResult)
+    return removed.rowcount
+
+
+async def remove_old_logs(session: AsyncSession, *, days: float) -> int:
+    """Delete log lines older than `days`, also those of jobs that stay."""
+    old = func.now() - timedelta(days=days)
+    removed = await session.execute(delete(JobLog).where(JobLog.at < old))
+    assert isinstance(removed, CursorResult)
+    return removed.rowcount
+
+
+async def _change(session: AsyncSession, query: Any) -> Job | None:
+    found = await session.execute(query.returning(Job), execution_options={"populate_existing": True})
+    job: Job | None = found.scalar_one_or_none()
+    return job
 
 
 def _mine(job_id: uuid.UUID, attempt: int) -> Any:
     return update(Job).where(Job.id == job_id, Job.attempts == attempt, Job.state == "running")
-
-
-async def give_up(session: AsyncSession, job_id: uuid.UUID) -> Job | None:
-    """Fail a job whose attempts are used up without a verdict, because each run took its worker down with it."""
-    query = (
-        update(Job)
-        .where(Job.id == job_id, Job.state.in_(("waiting", "running")), Job.attempts >= Job.max_attempts)
-        .values(state="failed", error="the worker died in every attempt; see its log", finished_at=func.now())
-        .returning(Job)
-    )
-    return (await session.execute(query, execution_options={"populate_existing": True})).scalar_one_or_none()

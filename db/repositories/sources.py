@@ -33,6 +33,12 @@ async def all_sources(session: AsyncSession) -> Sequence[Source]:
     return (await session.execute(select(Source).order_by(Source.code))).scalars().all()
 
 
+async def readable_codes(session: AsyncSession) -> Sequence[str]:
+    """Codes of the active sources that a connector reads."""
+    query = select(Source.code).where(Source.active, Source.connector != UPLOAD).order_by(Source.code)
+    return (await session.execute(query)).scalars().all()
+
+
 async def put(session: AsyncSession, source: Source) -> None:
     """Create the source, or bring its connector, config and rules up to date; its resume state is kept."""
     existing = await find(session, source.code, lock=True)

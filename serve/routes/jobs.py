@@ -73,7 +73,7 @@ async def list_jobs(
     cursor: Cursor = None,
 ) -> Listing[JobOut]:
     """Jobs with progress and results."""
-    query = repository.statement(state=job_state, kind=kind, parent_id=parent_id)
+    query = repository.statement(states=[job_state] if job_state else [], kind=kind, parent_id=parent_id)
     page = await fetch_page(session, query, ORDER, sort=sort, limit=limit, cursor=cursor)
     return Listing([job_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
@@ -112,7 +112,7 @@ async def retry_job(state: State, job_id: uuid.UUID) -> JobOut:
 
 def _check_steps(asked: JobIn) -> None:
     """A parent's parameters are given by step, each an object."""
-    steps = dict(KINDS[asked.kind].steps)
+    steps = [stage.kind for stage in KINDS[asked.kind].stages]
     if not steps:
         return
     wrong = [

@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from queue_world import start
+from sqlalchemy import select
 
 from actors.events import STREAM, Event, EventStream, JobChanged, JobData, id_key, job_event
 from actors.owner import Connections
+from db.models import Job
 
 
 def event(number: int, topic: str = "jobs") -> Event:
@@ -104,8 +105,12 @@ async def test_following_gives_what_is_there_and_then_what_comes(connections: Co
 
 
 async def test_a_jobs_event_tells_its_state(connections: Connections) -> None:
-    job = await start(connections, "plan")
+    async with connections.sessions.begin() as session:
+        session.add(Job(kind="plan"))
+        await session.flush()
+        job = (await session.execute(select(Job))).scalar_one()
     made = job_event(job)
+    assert made.data.changed_at == job.changed_at
     assert (made.type, made.topic) == ("job.changed", "jobs")
     assert made.data.job_id == str(job.id)
     assert (made.data.kind, made.data.state, made.data.error) == ("plan", "waiting", None)

@@ -12,8 +12,8 @@ from serve.event_queue import QUEUE_LENGTH, Item, Known, Subscription, Told, ite
 T0 = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
-def progressed(job: str, number: int, began_s: float | None = None) -> Item:
-    return item_of(JobProgressed(data=JobData(job_id=job, state="running", changed_at=at(began_s)), id=f"{number}-0"))
+def progressed(job: str, number: int, attempt: int | None = None) -> Item:
+    return item_of(JobProgressed(data=JobData(job_id=job, state="running", attempt=attempt), id=f"{number}-0"))
 
 
 def changed(number: int, job: str = "", state: str = "done", at_s: float | None = None, topic: str = "jobs") -> Item:
@@ -25,10 +25,9 @@ def at(seconds: float | None) -> datetime | None:
     return None if seconds is None else T0 + timedelta(seconds=seconds)
 
 
-def told(number: int, **jobs: tuple[float, str]) -> Told:
-    rows = [JobRow(job_id=job, state=state, changed_at=at(when)) for job, (when, state) in jobs.items()]
-    item = item_of(Snapshot(data=SnapshotData(rows), id=f"{number}-0"))
-    return Told(item, {row.job_id: Known(row.changed_at, row.state) for row in rows})
+def told(number: int, **jobs: tuple[float, int, str]) -> Told:
+    item = item_of(Snapshot(data=SnapshotData([JobRow(job_id=job) for job in jobs]), id=f"{number}-0"))
+    return Told(item, {job: Known(at(when), attempt, state) for job, (when, attempt, state) in jobs.items()})
 
 
 def numbers(items: list[Item]) -> list[int]:
@@ -77,25 +76,26 @@ def test_another_topic_gets_a_gap_but_no_snapshot_of_jobs() -> None:
 def test_after_a_snapshot_nothing_older_is_sent_even_when_it_comes_late() -> None:
     subscription = Subscription(None)
     subscription.offer(changed(3))
-    subscription.restart(
-        told(5, a=(10.0, "done"), b=(4.0, "running")), [changed(6, "c"), changed(7, "a", "running", 9.0)]
-    )
+    late = [changed(6, "c"), changed(7, "a", "running", 9.0)]
+    subscription.restart(told(5, a=(10.0, 2, "done"), b=(4.0, 1, "running")), late)
     # The hub was behind: these were published before the snapshot was read.
     subscription.offer(changed(4, "d"))
-    subscription.offer(progressed("a", 8, began_s=9.0))
+    subscription.offer(progressed("a", 8, attempt=2))
+    subscription.offer(progressed("b", 9, attempt=0))
     # These are news: a new attempt of the job that had ended, and more of the one that runs.
-    subscription.offer(progressed("a", 9, began_s=11.0))
-    subscription.offer(progressed("b", 10, began_s=4.0))
-    items = subscription.take()
-    assert [item.key for item in items] == ["5-0", "6-0", "progress:a", "progress:b"]
-    assert numbers(items) == [5, 6, 9, 10]
+    subscription.offer(progressed("a", 10, attempt=3))
+    subscription.offer(progressed("b", 11, attempt=1))
+    assert numbers(subscription.take()) == [5, 6, 10, 11]
 
 
-def test_progress_goes_on_while_a_cancellation_of_the_running_job_is_newer_than_its_beginning() -> None:
+def test_a_job_that_runs_again_in_the_same_attempt_moves_again() -> None:
+    """A parent's attempt is not counted on when one of its steps is retried."""
     subscription = Subscription(None)
-    subscription.restart(told(5, a=(10.0, "running")), [])
-    subscription.offer(progressed("a", 6, began_s=3.0))
-    assert numbers(subscription.take()) == [5, 6]
+    subscription.restart(told(5, a=(10.0, 1, "failed")), [])
+    subscription.offer(progressed("a", 6, attempt=1))
+    subscription.offer(changed(7, "a", "running", at_s=11.0))
+    subscription.offer(progressed("a", 8, attempt=1))
+    assert numbers(subscription.take()) == [5, 7, 8]
 
 
 def test_a_snapshot_keeps_unsent_events_of_other_topics_and_repeats_none() -> None:

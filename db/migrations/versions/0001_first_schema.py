@@ -1,4 +1,4 @@
-"""First schema: master data, series, results, control, jobs, and the queue."""
+"""First schema: master data, series, results, control, and jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
-from db import queue_schema, timeseries
+from db import timeseries
 
 revision = "0001"
 down_revision = None
@@ -469,12 +469,10 @@ def upgrade() -> None:
             text("INSERT INTO capability (name, value) VALUES (:name, :value)"),
             {"name": timeseries.HYPERTABLES, "value": f"timescaledb {timescale}"},
         )
-    queue_schema.install(connection)
 
 
 def downgrade() -> None:
     """Undo."""
-    queue_schema.uninstall(op.get_bind())
     op.drop_index("ix_planned_order_run_id_rank", table_name="planned_order")
     op.drop_index("ix_planned_order_run_id_item_id", table_name="planned_order")
     op.drop_table("planned_order")
