@@ -15,13 +15,14 @@ import structlog
 from redis.exceptions import RedisError
 
 from actors.events import Draining, Entry, EventStream, JobRow, Snapshot, SnapshotData, id_key
-from serve.event_queue import Item, Known, Subscription, Told, item_of
+from serve.event_queue import LENGTH_AFTER_CUT, Item, Known, Subscription, Told, item_of
 
 RETRY_S = 0.5
 # Events that arrive within this time are read in one go: at 500 a second, a read for each would cost more than they do.
 GATHER_S = 0.005
 RECENT = 4096
 SNAPSHOT_LIFE_S = 1.0
+SHORT_SNAPSHOT_LIFE_S = 0.1
 SNAPSHOT_PATIENCE_S = 10.0
 # A newer version's events come as often as any: tell of the gap they leave at most this often.
 UNREADABLE_EVERY_S = 1.0
@@ -96,8 +97,9 @@ class EventHub:
             self._subscriptions.remove(subscription)
             self._wanted_per_s -= 1 / subscription.pace_s
 
-    async def replay(self, after: str) -> AsyncIterator[list[Item]]:
-        """Events after an id up to now, a chunk at a time, without progress that the same chunk makes old.
+    async def replay(self, after: str) -> AsyncIterator[tuple[list[Item], str]]:
+        """Events after an id up to now, a chunk at a time and up to which id it goes; without progress that the same
+        chunk makes old, and without what was only for those who listened then.
 
         Waits until the reader has its place: what follows the replay then reaches every subscription.
         """
@@ -109,8 +111,8 @@ class EventHub:
                     item = item_of(entry.event)
                     newest.pop(item.key, None)
                     newest[item.key] = item
-            yield list(newest.values())
             after = entries[-1].id
+            yield list(newest.values()), after
 
     async def is_gone(self, after: str) -> bool:
         """Whether events after this id are missing from the stream."""
@@ -122,17 +124,25 @@ class EventHub:
         Raises:
             SQLAlchemyError, OSError: the database is away.
         """
-        told = await self._snapshot()
-        subscription.restart(told, [item for item in self._recent if item.number > told.item.number])
+        told = await self._snapshot(SNAPSHOT_LIFE_S)
+        later = self._after(told)
+        if len({item.key for item in later}) > LENGTH_AFTER_CUT:
+            # So much has happened since that the queue would be cut again at once.
+            told = await self._snapshot(SHORT_SNAPSHOT_LIFE_S)
+            later = self._after(told)
+        subscription.restart(told, later)
 
-    async def _snapshot(self) -> Told:
-        """A snapshot at most a second old that the recent events reach back to; many who ask share one query."""
+    def _after(self, told: Told) -> list[Item]:
+        return [item for item in self._recent if item.number > told.item.number]
+
+    async def _snapshot(self, life_s: float) -> Told:
+        """A snapshot at most so old that the recent events reach back to; many who ask share one query."""
         loop = asyncio.get_running_loop()
         async with self._snapshot_turn:
             while True:
                 if self._told is not None:
                     made_at, told = self._told
-                    if loop.time() - made_at < SNAPSHOT_LIFE_S and told.item.number >= self._recent_from:
+                    if loop.time() - made_at < life_s and told.item.number >= self._recent_from:
                         return told
                 # The id first: whatever the query does not see yet then comes after it.
                 upto = self.last_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +19,8 @@ BLOCKED_S = 30.0
 RETRY_SNAPSHOT_S = 1.0
 # Clients that take one event a frame cost a frame for each, so under load they wait longer, but never longer than this.
 LONGEST_PAUSE_S = 1.0
+# Clients refuse frames beyond a size, often 1 MiB; a batch is split below that.
+LONGEST_BATCH = 400_000
 PACE_MS = (20, 2000)
 DEFAULT_PACE_MS = 200
 
@@ -102,21 +104,21 @@ class EventSender:
             self._subscription.last_taken = id_key(after)
             self._subscription.lose()
             return
-        async for items in self._hub.replay(after):
-            wanted = [item.text for item in items if self._options.topic in (None, item.topic)]
-            await self._send(wanted)
-            self._subscription.skip_to(items[-1].number)
+        async for items, upto in self._hub.replay(after):
+            await self._send([item.text for item in items if self._options.topic in (None, item.topic)])
+            self._subscription.skip_to(id_key(upto))
 
     async def _next_texts(self) -> list[str]:
         """What to send now. Without the database the live events go on, and the snapshot follows later."""
         subscription = self._subscription
         texts: list[str] = []
         if subscription.needs_snapshot:
-            gap = self._gap() if subscription.has_gap else []
+            gap, subscription.has_gap = self._gap() if subscription.has_gap else [], False
             try:
                 await self._hub.bring_up(subscription)
-                texts, subscription.has_gap = gap, False
+                texts = gap
             except (SQLAlchemyError, OSError) as error:
+                subscription.has_gap = subscription.has_gap or bool(gap)
                 log.warning("no snapshot for a socket", reason=str(error))
                 await asyncio.sleep(RETRY_SNAPSHOT_S)
         elif subscription.has_gap:
@@ -136,10 +138,20 @@ class EventSender:
             return
         try:
             async with asyncio.timeout(BLOCKED_S):
-                if self._options.is_batch:
-                    await self._send_text(f"[{','.join(texts)}]")
-                    return
-                for text in texts:
+                for text in _batches(texts) if self._options.is_batch else texts:
                     await self._send_text(text)
         except TimeoutError as error:
             raise Blocked from error
+
+
+def _batches(texts: list[str]) -> Iterator[str]:
+    """JSON arrays of the events, each below the longest batch unless a single event is beyond it."""
+    batch: list[str] = []
+    length = 0
+    for text in texts:
+        if batch and length + len(text) > LONGEST_BATCH:
+            yield f"[{','.join(batch)}]"
+            batch, length = [], 0
+        batch.append(text)
+        length += len(text)
+    yield f"[{','.join(batch)}]"

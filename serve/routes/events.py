@@ -22,6 +22,7 @@ from serve.problems import ERRORS
 from serve.security import SOCKET, VIEWER, User, authenticate_socket, find_user, issue_ticket
 
 RECHECK_S = 60.0
+CLOSE_PATIENCE_S = 2.0
 # Sockets end after about half an hour, spread out, so that accounts are checked again and replicas can be replaced.
 LIFE_S = 1800.0
 CLOSE_LOG_IN = 4401
@@ -123,8 +124,10 @@ async def _serve(socket: WebSocket[Any, Any, Any], user: User, subscription: Sub
         code, reason = CLOSE_LOG_IN, "log in again"
     elif sending in done and isinstance(sending.exception(), Blocked):
         code, reason = CLOSE_LAGGING, "too slow: reconnect with your last event id"
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await socket.close(code=code, reason=reason)
+    # A client that takes nothing does not take its leave either.
+    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(CLOSE_PATIENCE_S):
+            await socket.close(code=code, reason=reason)
 
 
 async def _until_over(subscription: Subscription, life_s: float) -> None:

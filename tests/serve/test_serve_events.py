@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 import redis.asyncio
-from litestar import Litestar
-from serve_world import API, add_user, bearer, listening, token_for
+from event_world import World, close_code, join, number_of, receive, until
+from serve_world import API, add_user, listening
 from sqlalchemy import text
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
-from actors.events import EventStream, JobChanged, JobData
 from serve import event_sender
 from serve.application import build_app
-from serve.event_hub import EventHub
 from serve.routes import events as route
 from serve.routes.events import is_allowed_origin
-from serve.security import User
 from settings import Settings
-
-
-class World:
-    """A listening application with one user."""
-
-    def __init__(self, app: Litestar, address: str, user: User) -> None:
-        self.app = app
-        self.address = address
-        self.user = user
-        self.events: EventStream = app.state.connections.events
-        self.hub: EventHub = app.state.hub
-        self.headers = bearer(token_for(app, user.id))
-
-    def connect(self, query: str = "", **options: Any) -> connect:
-        options.setdefault("additional_headers", self.headers)
-        return connect(f"ws://{self.address}{API}/events{query}", open_timeout=5, **options)
-
-    async def publish(self, number: int, topic: str = "jobs") -> str:
-        entry = await self.events.publish(JobChanged(topic=topic, data=JobData(job_id="j", message=str(number))))
-        assert entry is not None
-        return entry
 
 
 @pytest.fixture
@@ -54,40 +25,6 @@ async def world(settings: Settings) -> AsyncIterator[World]:
     app = build_app(settings, None)  # type: ignore[arg-type]  # nothing is predicted here
     async with listening(app) as address:
         yield World(app, address, await add_user(app.state.connections, "viewer"))
-
-
-async def receive(socket: ClientConnection) -> dict[str, Any]:
-    """The next frame."""
-    frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 5))
-    return frame
-
-
-async def number_of(socket: ClientConnection) -> int:
-    """What `World.publish` was given, from the next frame."""
-    return int((await receive(socket))["data"]["message"])
-
-
-async def join(socket: ClientConnection) -> dict[str, Any]:
-    """The snapshot that a client without a last id begins with."""
-    frame = await receive(socket)
-    assert frame["type"] == "snapshot"
-    return frame
-
-
-async def close_code(socket: ClientConnection) -> int | None:
-    async with asyncio.timeout(5):
-        with suppress(ConnectionClosed):
-            async for _ in socket:
-                pass
-        await socket.wait_closed()
-    return socket.close_code
-
-
-async def until(condition: Any) -> None:
-    """Wait for something the application does on its own time."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - the application signals nothing to tests
-            await asyncio.sleep(0.01)
 
 
 async def get_ticket(world: World) -> str:
