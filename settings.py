@@ -37,8 +37,13 @@ def _database_url(value: object) -> object:
     return normalise_database_url(value) if isinstance(value, str) and value else None
 
 
+def is_time_zone(name: str) -> bool:
+    """Whether the name is one of the time zone database's."""
+    return name in available_timezones()
+
+
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if not is_time_zone(name):
         raise ValueError(f"expected a time zone like Europe/Berlin, not {name!r}")
     return name
 

@@ -30,7 +30,6 @@ from settings import Settings
 POLL_S = 0.5
 PAUSE_S = 0.5
 SCHEDULE_S = 1.0
-BURIAL_S = 1.0
 
 State = Literal["starting", "serving", "draining", "stopped"]
 
@@ -71,7 +70,7 @@ class Dispatcher:
                 for step in (
                     self._listen(),
                     self._beat(),
-                    every(BURIAL_S, "burial", self._membership.bury_dead),
+                    every(self._membership.interval_s, "burial", self._membership.bury_dead),
                     every(SCHEDULE_S, "schedules", self._start_due),
                 )
             ]

@@ -56,14 +56,14 @@ async def start(
 
     Raises:
         UnknownKind: `kind` is not one of `KINDS`.
-        NotAllowed: the idempotency key has started a job of another kind.
+        NotAllowed: the idempotency key has started another kind of job, or one with other parameters.
     """
     definition = KINDS.get(kind)
     if definition is None:
         raise UnknownKind(f"kind: expected one of {', '.join(KINDS)}, not {kind!r}")
     if idempotency_key and (found := await repository.find_idempotent(session, requested_by, idempotency_key)):
-        if found.kind != kind:
-            raise NotAllowed(f"Idempotency-Key: already used to start a {found.kind} job")
+        if (found.kind, found.parameters) != (kind, parameters or {}):
+            raise NotAllowed(f"Idempotency-Key: already used to start another {found.kind} job")
         return found, False
     key = definition.key(parameters or {})
     waiting_key = _waiting_key(key or kind, parameters or {}) if definition.coalesce else None

@@ -139,6 +139,8 @@ class Owner:
             return Outcome("cancelled")
         if isinstance(error, repository.Superseded):
             return Outcome("superseded")
+        if error is not None and not isinstance(error, Exception):
+            raise error  # not a fault of the work: this process is to end
         if error is not None:
             bound.warning("attempt failed", reason=str(error), exc_info=error)
             trace = "".join(traceback.format_exception(error))
@@ -158,3 +160,36 @@ class Owner:
         held.state = "stopping"
         held.run.stop()
         held.task.cancel()
+
+
+class LocalOwner:
+    """An owner in this very process, for work too small for an actor of its own."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._calls: set[asyncio.Task[Outcome]] = set()
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Run an attempt."""
+        call = asyncio.create_task(self._owner.run(attempt))
+        self._calls.add(call)
+        try:
+            await asyncio.wait({call})
+        finally:
+            self._calls.discard(call)
+        if call.cancelled():
+            raise ConnectionError("the call was given up")
+        return call.result()
+
+    async def cancel(self, job_id: str, number: int) -> None:
+        """Ask an attempt to stop."""
+        await self._owner.cancel(job_id, number)
+
+    async def ping(self) -> object:
+        """It answers as long as its caller does."""
+        return dict(self._owner.in_hand)
+
+    async def replace(self) -> None:
+        """Give up on everything it is at."""
+        for call in list(self._calls):
+            call.cancel()

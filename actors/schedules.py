@@ -95,7 +95,7 @@ async def _start(session: AsyncSession, schedule: Schedule, now: datetime, max_a
         decision = due(schedule.cron, schedule.time_zone, schedule.missed_runs, schedule.next_run_at, now)
         schedule.next_run_at = decision.next_run_at
         for _ in range(decision.runs):
-            started += await run_now(session, schedule, f"schedule {schedule.name}", max_attempts)
+            started += (await run_now(session, schedule, f"schedule {schedule.name}", max_attempts))[1]
         if decision.skipped:
             schedule.last_error = f"{decision.skipped} missed times were skipped"
     except ValueError as error:
@@ -105,8 +105,10 @@ async def _start(session: AsyncSession, schedule: Schedule, now: datetime, max_a
     return started
 
 
-async def run_now(session: AsyncSession, schedule: Schedule, requested_by: str, max_attempts: int) -> list[Job]:
-    """Start a schedule's job; returns it and its children unless an equal one was there already."""
+async def run_now(
+    session: AsyncSession, schedule: Schedule, requested_by: str, max_attempts: int
+) -> tuple[Job, list[Job]]:
+    """Start a schedule's job; returns it, and what is new: it and its children, unless an equal one was there."""
     job, is_new = await jobs.start(
         session,
         schedule.kind,
@@ -117,4 +119,4 @@ async def run_now(session: AsyncSession, schedule: Schedule, requested_by: str, 
         schedule_id=schedule.id,
     )
     schedule.last_run_at, schedule.last_job_id = await repository.clock(session), job.id
-    return [job, *await job_repository.children(session, job.id)] if is_new else []
+    return job, [job, *await job_repository.children(session, job.id)] if is_new else []

@@ -20,7 +20,7 @@ from actors.dispatch import Dispatcher
 from actors.kinds import MAINTENANCE, WORKS, load_work_modules
 from actors.logs import configure_logs
 from actors.maintenance import MaintenanceWork
-from actors.owner import Connections, Outcome, Owner, Work
+from actors.owner import Connections, LocalOwner, Outcome, Owner, Work
 from actors.run import Attempt
 from settings import Settings, load
 
@@ -173,39 +173,6 @@ class RayOwner:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 await asyncio.sleep(0.25)
-
-
-class LocalOwner:
-    """An owner in this very process, for work too small for an actor of its own."""
-
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._calls: set[asyncio.Task[Outcome]] = set()
-
-    async def run(self, attempt: Attempt) -> Outcome:
-        """Run an attempt."""
-        call = asyncio.create_task(self._owner.run(attempt))
-        self._calls.add(call)
-        try:
-            await asyncio.wait({call})
-        finally:
-            self._calls.discard(call)
-        if call.cancelled():
-            raise ConnectionError("the call was given up")
-        return call.result()
-
-    async def cancel(self, job_id: str, number: int) -> None:
-        """Ask an attempt to stop."""
-        await self._owner.cancel(job_id, number)
-
-    async def ping(self) -> object:
-        """It answers as long as its caller does."""
-        return dict(self._owner.in_hand)
-
-    async def replace(self) -> None:
-        """Give up on everything it is at."""
-        for call in list(self._calls):
-            call.cancel()
 
 
 class DispatcherActor:

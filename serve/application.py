@@ -23,7 +23,7 @@ from fmrp_sdk import load_connectors
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.problems import EXCEPTION_HANDLERS
-from serve.routes import auth, events, forecasts, items, jobs, operations, plans, sources
+from serve.routes import auth, events, forecasts, items, jobs, operations, plans, queue, schedules, sources
 from serve.security import PUBLIC, build_auth, require_role
 from settings import Settings
 
@@ -83,6 +83,8 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             forecasts.router,
             plans.router,
             jobs.router,
+            queue.router,
+            schedules.router,
             Router(
                 "/", route_handlers=[sources.router], request_max_body_size=settings.upload_max_bytes + MULTIPART_ROOM
             ),

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from actors.jobs import NotAllowed, UnknownKind
+from actors.schedules import BadCron
 from actors.uploads import UnknownMapping
 from db.paging import BadCursor, BadSort
 
@@ -193,6 +194,7 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     HTTPException: on_http_error,
     BadCursor: on_bad_request,
     BadSort: on_bad_request,
+    BadCron: on_bad_request,
     UnknownKind: on_bad_request,
     UnknownMapping: on_bad_request,
     NotAllowed: on_conflict,

@@ -16,7 +16,6 @@ from db.models import (
     ForecastSeries,
     IngestRun,
     Item,
-    Job,
     PlannedOrder,
     PlanningRun,
     RejectedRow,
@@ -275,32 +274,6 @@ class CapacityOut(msgspec.Struct, frozen=True):
     """Capacity load of a plan."""
 
     rows: list[CapacityRow]
-
-
-class JobOut(msgspec.Struct, frozen=True):
-    """A job as it stands."""
-
-    id: uuid.UUID
-    kind: str
-    state: str
-    progress: float
-    step: str
-    message: str
-    attempts: int
-    max_attempts: int
-    parameters: dict[str, Any]
-    result: dict[str, Any] | None
-    error: str | None
-    parent_id: uuid.UUID | None
-    requested_by: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-def job_out(job: Job) -> JobOut:
-    """A stored job, without its traceback."""
-    return JobOut(**{name: getattr(job, name) for name in JobOut.__struct_fields__})
 
 
 class SourceOut(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ PUBLIC = {"role": "public", "exclude_from_auth": True}
 SOCKET = {"role": "viewer", "exclude_from_auth": True, "own_check": True}
 VIEWER = {"role": "viewer"}
 OPERATOR = {"role": "operator"}
+MANAGER = {"role": "manager"}
+ADMIN = {"role": "admin"}
 
 ISSUER = "fmrp"
 AUDIENCE = "fmrp-api"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.schedules import next_runs
 from db import migrate
 from db.engine import create_engine, session_factory
-from db.models import Source
+from db.models import Schedule, Source
+from db.repositories import schedules as schedule_repository
 from db.repositories import sources, users
 from serve.security import hash_password
 from settings import Settings
@@ -25,6 +29,9 @@ INBOX_RULES = (
     ("sales*", "erp_demand"),
     ("demand*", "erp_demand"),
 )
+
+# Name, kind, cron, switched on. The day waits for somebody to have set up where its data comes from.
+DEFAULT_SCHEDULES = (("morning", "day", "0 6 * * *", False), ("night", "tidy", "30 3 * * *", True))
 
 
 async def prepare_database(settings: Settings) -> str | None:
@@ -47,6 +54,7 @@ async def prepare_database(settings: Settings) -> str | None:
                 ),
             )
             await sources.put(session, Source(code=sources.UPLOAD, name="Uploads by hand", connector="upload"))
+            await put_default_schedules(session, settings.time_zone)
             if await users.count(session):
                 return None
             password = secrets.token_urlsafe(12)
@@ -60,6 +68,17 @@ async def prepare_database(settings: Settings) -> str | None:
             return password
     finally:
         await engine.dispose()
+
+
+async def put_default_schedules(session: AsyncSession, time_zone: str) -> None:
+    """Add the schedules a new system begins with; what is there already is left as it was set."""
+    now = await schedule_repository.clock(session)
+    for name, kind, cron, enabled in DEFAULT_SCHEDULES:
+        if await schedule_repository.find(session, name) is None:
+            next_run_at = next_runs(cron, time_zone, now)[0]
+            session.add(
+                Schedule(name=name, kind=kind, cron=cron, time_zone=time_zone, enabled=enabled, next_run_at=next_run_at)
+            )
 
 
 def migrate_database(settings: Settings) -> None:

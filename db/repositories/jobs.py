@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models.job import DEAD_STATES, FINAL_STATES, Job, JobLog, KindControl
 from db.paging import Rows
 
+_ANEW = {"populate_existing": True}
+
 
 class Superseded(Exception):
     """A later attempt of the job has begun, or the job has ended: this run must write nothing more."""
@@ -25,7 +27,10 @@ class Superseded(Exception):
 async def get(session: AsyncSession, job_id: uuid.UUID, *, lock: bool = False) -> Job | None:
     """Return the job, locked against other writers until commit when asked."""
     query = select(Job).where(Job.id == job_id)
-    return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+    if not lock:
+        return (await session.execute(query)).scalar_one_or_none()
+    # Read anew under the lock: the session may remember the job as it was before it had to wait.
+    return (await session.execute(query.with_for_update(), execution_options=_ANEW)).scalar_one_or_none()
 
 
 def statement(
@@ -154,7 +159,7 @@ async def unfinished_children(session: AsyncSession, parent_id: uuid.UUID) -> Se
     query = (
         select(Job).where(Job.parent_id == parent_id, Job.state.not_in(FINAL_STATES)).order_by(Job.id).with_for_update()
     )
-    return (await session.execute(query)).scalars().all()
+    return (await session.execute(query, execution_options=_ANEW)).scalars().all()
 
 
 async def children(session: AsyncSession, parent_id: uuid.UUID, stage: int | None = None) -> Sequence[Job]:
@@ -162,7 +167,7 @@ async def children(session: AsyncSession, parent_id: uuid.UUID, stage: int | Non
     query = select(Job).where(Job.parent_id == parent_id).order_by(Job.created_at, Job.id)
     if stage is not None:
         query = query.where(Job.stage == stage)
-    return (await session.execute(query, execution_options={"populate_existing": True})).scalars().all()
+    return (await session.execute(query, execution_options=_ANEW)).scalars().all()
 
 
 async def dead(session: AsyncSession, *, kind: str | None, limit: int) -> Sequence[Job]:
@@ -247,7 +252,7 @@ async def remove_old_logs(session: AsyncSession, *, days: float) -> int:
 
 
 async def _change(session: AsyncSession, query: Any) -> Job | None:
-    found = await session.execute(query.returning(Job), execution_options={"populate_existing": True})
+    found = await session.execute(query.returning(Job), execution_options=_ANEW)
     job: Job | None = found.scalar_one_or_none()
     return job
 

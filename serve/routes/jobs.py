@@ -1,11 +1,11 @@
-"""Jobs: start, watch, cancel, retry."""
+"""Jobs: start, watch, cancel, retry; their logs; and all dead letters at once."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Router, get, post
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
@@ -17,24 +17,37 @@ from actors import jobs
 from actors.events import job_event
 from actors.kinds import KINDS
 from actors.owner import Connections
-from db.models.job import Job
+from db.models.job import Job, JobLog
 from db.paging import Order, fetch_page
 from db.repositories import jobs as repository
+from serve.job_schemas import (
+    JobDetail,
+    JobIn,
+    JobOut,
+    JobState,
+    LogLine,
+    Retried,
+    job_detail,
+    job_out,
+    log_line,
+)
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.routes.items import Cursor, Limit
-from serve.schemas import JobOut, Listing, job_out
-from serve.security import OPERATOR, VIEWER, User
+from serve.schemas import Listing
+from serve.security import OPERATOR, RANK, VIEWER, User
 
-ORDER = Order({"created_at": Job.created_at, "kind": Job.kind, "state": Job.state}, "-created_at", Job.id)
-JobKind = Literal["day", "ingest", "forecast", "plan"]
-JobState = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
-
-
-class JobIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to run. `day` takes parameters by step: {"plan": {"today": "2026-11-23"}}."""
-
-    kind: JobKind
-    parameters: dict[str, Any] = {}
+ORDER = Order(
+    {
+        "created_at": Job.created_at,
+        "kind": Job.kind,
+        "state": Job.state,
+        "priority": Job.priority,
+        "run_at": Job.run_at,
+    },
+    "-created_at",
+    Job.id,
+)
+LOG_ORDER = Order({"id": JobLog.id}, "id", JobLog.id)
 
 
 @post("/", opt=OPERATOR, responses=ERRORS, status_code=202, operation_id="startJob", summary="Start a job")
@@ -46,7 +59,7 @@ async def start_job(
 ) -> JobOut:
     """Enqueue a job. The same idempotency key, or an equal job still waiting, gives the job already there."""
     connections: Connections = state.connections
-    _check_steps(data)
+    check_parameters(data.kind, data.parameters)
     async with connections.sessions.begin() as session:
         job, is_new = await jobs.start(
             session,
@@ -54,34 +67,58 @@ async def start_job(
             data.parameters,
             requested_by=request.user.email,
             idempotency_key=idempotency_key,
-            max_attempts=connections.settings.job_max_attempts,
+            max_attempts=data.max_attempts or connections.settings.job_max_attempts,
+            priority=data.priority,
+            delay_s=data.delay_s,
+            run_at=data.run_at,
         )
         children = await repository.children(session, job.id) if is_new else []
     if is_new:
-        await _publish(connections, [job, *children])
+        await publish(connections, [job, *children])
     return job_out(job)
 
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listJobs", summary="Jobs by filter, newest first")
 async def list_jobs(
     session: AsyncSession,
-    job_state: Annotated[JobState | None, Parameter(query="state")] = None,
-    kind: JobKind | None = None,
+    job_state: Annotated[list[JobState] | None, Parameter(query="state")] = None,
+    kind: str | None = None,
     parent_id: uuid.UUID | None = None,
+    schedule_id: uuid.UUID | None = None,
+    requested_by: str | None = None,
+    search: str | None = None,
     sort: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[JobOut]:
-    """Jobs with progress and results."""
-    query = repository.statement(states=[job_state] if job_state else [], kind=kind, parent_id=parent_id)
+    """Jobs with progress and results. `state` may be given several times; failed and held are the dead letters."""
+    query = repository.statement(
+        states=job_state or (),
+        kind=kind,
+        parent_id=parent_id,
+        schedule_id=schedule_id,
+        requested_by=requested_by,
+        search=search,
+    )
     page = await fetch_page(session, query, ORDER, sort=sort, limit=limit, cursor=cursor)
     return Listing([job_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
 @get("/{job_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getJob", summary="One job")
-async def get_job(session: AsyncSession, job_id: uuid.UUID) -> JobOut:
-    """A job as it stands."""
-    return job_out(await _existing(session, job_id))
+async def get_job(request: Request[User, Any, Any], session: AsyncSession, job_id: uuid.UUID) -> JobDetail:
+    """A job as it stands; operators see the traceback of its last failure."""
+    job = await _existing(session, job_id)
+    return job_detail(job, may_mend=RANK[request.user.role] >= RANK["operator"])
+
+
+@get("/{job_id:uuid}/log", opt=OPERATOR, responses=ERRORS, operation_id="getJobLog", summary="What its attempts wrote")
+async def get_job_log(
+    session: AsyncSession, job_id: uuid.UUID, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[LogLine]:
+    """Log lines and the tracebacks of all failed attempts, oldest first."""
+    await _existing(session, job_id)
+    page = await fetch_page(session, repository.log_statement(job_id), LOG_ORDER, sort=None, limit=limit, cursor=cursor)
+    return Listing([log_line(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
 @post(
@@ -93,7 +130,7 @@ async def get_job(session: AsyncSession, job_id: uuid.UUID) -> JobOut:
     summary="Cancel a job",
 )
 async def cancel_job(state: State, job_id: uuid.UUID) -> JobOut:
-    """A waiting job is cancelled at once, a running one at its next progress report; 409 once it has ended."""
+    """A waiting job is cancelled at once, a running one as soon as its work has stopped; 409 once it has ended."""
     return await _change(state.connections, job_id, jobs.cancel)
 
 
@@ -106,47 +143,69 @@ async def cancel_job(state: State, job_id: uuid.UUID) -> JobOut:
     summary="Run a failed job again",
 )
 async def retry_job(state: State, job_id: uuid.UUID) -> JobOut:
-    """Run a failed or cancelled job again; 409 in any other state."""
+    """Run a dead or cancelled job again, a parent from where it ended; 409 in any other state."""
     return await _change(state.connections, job_id, jobs.retry)
 
 
-def _check_steps(asked: JobIn) -> None:
-    """A parent's parameters are given by step, each an object."""
-    steps = [stage.kind for stage in KINDS[asked.kind].stages]
-    if not steps:
-        return
+@post(
+    "/retry-dead",
+    opt=OPERATOR,
+    responses=ERRORS,
+    status_code=202,
+    operation_id="retryDeadJobs",
+    summary="Run dead letters again",
+)
+async def retry_dead(state: State, kind: str | None = None, limit: Limit = 100) -> Retried:
+    """Put the oldest dead letters, of one kind or all, back into the queue."""
+    connections: Connections = state.connections
+    async with connections.sessions.begin() as session:
+        changed = await jobs.retry_dead(session, kind=kind, limit=limit)
+    await publish(connections, changed)
+    return Retried(len(changed))
+
+
+def check_parameters(kind: str, parameters: dict[str, Any]) -> None:
+    """A parent's parameters are given by step, each an object.
+
+    Raises:
+        ValidationException: naming those that are not.
+    """
+    steps = [stage.kind for stage in KINDS[kind].stages] if kind in KINDS else []
     wrong = [
         {"key": f"parameters.{name}", "message": f"expected an object under one of {', '.join(steps)}"}
-        for name, value in asked.parameters.items()
-        if name not in steps or not isinstance(value, dict)
+        for name, value in parameters.items()
+        if steps and (name not in steps or not isinstance(value, dict))
     ]
     if wrong:
-        raise ValidationException("parameters: not those of a day", extra=wrong)
+        raise ValidationException(f"parameters: not those of a {kind}", extra=wrong)
+
+
+async def publish(connections: Connections, changed: Sequence[Job]) -> None:
+    """Tell of jobs that a committed transaction has changed."""
+    await connections.events.publish_all([job_event(job) for job in changed])
 
 
 async def _change(connections: Connections, job_id: uuid.UUID, change: Any) -> JobOut:
     async with connections.sessions.begin() as session:
-        # Locked at the first look: the session would go on showing the state read then, however it changed meanwhile.
-        await _existing(session, job_id, lock=True)
+        await _existing(session, job_id)
         try:
             changed = await change(session, job_id)
         except IntegrityError as error:
             raise Conflict("an equal job is running; wait for its end or cancel it first") from error
         job = await _existing(session, job_id)
-    await _publish(connections, changed)
+    await publish(connections, changed)
     return job_out(job)
 
 
-async def _existing(session: AsyncSession, job_id: uuid.UUID, *, lock: bool = False) -> Job:
-    job = await repository.get(session, job_id, lock=lock)
+async def _existing(session: AsyncSession, job_id: uuid.UUID) -> Job:
+    job = await repository.get(session, job_id)
     if job is None:
         raise NotFound(f"no job {job_id}")
     return job
 
 
-async def _publish(connections: Connections, changed: list[Job]) -> None:
-    for job in changed:
-        await connections.events.publish(job_event(job))
-
-
-router = Router("/jobs", route_handlers=[start_job, list_jobs, get_job, cancel_job, retry_job], tags=["Jobs"])
+router = Router(
+    "/jobs",
+    route_handlers=[start_job, list_jobs, get_job, get_job_log, cancel_job, retry_job, retry_dead],
+    tags=["Jobs"],
+)

@@ -20,17 +20,16 @@ from actors.uploads import start_upload
 from db.paging import fetch_page
 from db.repositories import sources
 from ingestion.mapping import load_mappings
+from serve.job_schemas import JobOut, job_out
 from serve.problems import ERRORS, NotFound, TooLarge
 from serve.routes.items import Cursor, Limit
 from serve.schemas import (
     IngestRunOut,
-    JobOut,
     Listing,
     MappingOut,
     RejectedRowOut,
     SourceOut,
     ingest_run_out,
-    job_out,
     rejected_row_out,
     source_out,
 )

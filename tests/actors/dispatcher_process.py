@@ -9,8 +9,19 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from actors.dispatch import Dispatcher
-from actors.owner import Connections, Outcome
+from actors.owner import Connections, LocalOwner, Owner
+from actors.run import JobRun
 from settings import Settings
+
+
+class Hangs:
+    """Work without end."""
+
+    name = "planning"
+
+    async def perform(self, run: JobRun) -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
 
 
 async def serve(database_url: str, redis_url: str) -> None:
@@ -23,11 +34,9 @@ async def serve(database_url: str, redis_url: str) -> None:
         database_pool_size=2,
     )
 
-    async def hang(job_id: str, attempt: int) -> Outcome:
-        await asyncio.Event().wait()
-        return Outcome("done")
-
-    await Dispatcher(settings, Connections(settings, "doomed"), {"planning": hang}).run()
+    connections = Connections(settings, "doomed")
+    owner = LocalOwner(Owner(Hangs(), connections))
+    await Dispatcher(settings, connections, {"planning": owner}, name="doomed").run()
 
 
 if __name__ == "__main__":

@@ -10,20 +10,24 @@ from typing import Any
 
 from sqlalchemy import text
 
-from actors import jobs
-from actors.dispatch import Dispatcher, RunAttempt
-from actors.owner import Connections, Outcome, Owner, Work
-from actors.run import JobRun
-from db.models import Job
-from db.models.job import FINAL_STATES
+from actors import flow, jobs
+from actors.attempts import OwnerPort
+from actors.dispatch import Dispatcher
+from actors.owner import Connections, LocalOwner, Outcome, Owner, Work
+from actors.run import Attempt, JobRun
+from db.models import Job, Source
+from db.models.job import FINAL_STATES, Worker
 from db.repositories import jobs as repository
+from db.repositories import queue, sources
 
 PATIENCE_S = 20.0
 
 
 async def start(connections: Connections, kind: str, parameters: dict[str, Any] | None = None, **rest: Any) -> Job:
-    """Start a job in a transaction of its own."""
+    """Start a job in a transaction of its own; a day finds one source to read."""
     async with connections.sessions.begin() as session:
+        if kind == "day":
+            await sources.put(session, Source(code="inbox", name="Inbox", connector="folder"))
         job, _ = await jobs.start(session, kind, parameters, **{"requested_by": "anna", **rest})
     return job
 
@@ -36,25 +40,43 @@ async def get(connections: Connections, job_id: uuid.UUID) -> Job:
     return job
 
 
+WORKER = uuid.UUID(int=7)
+
+
 async def claim(connections: Connections, job_id: uuid.UUID) -> Job:
-    """Begin the job's next attempt, as a dispatcher does."""
+    """Begin the job's next attempt, as a dispatcher does; a running one is given back first, as after a loss."""
     async with connections.sessions.begin() as session:
-        job = await repository.claim(session, job_id)
-    assert job is not None
-    return job
+        await session.merge(Worker(id=WORKER, actor="test", name="test", host="test", pid=1))
+        job = await repository.get(session, job_id, lock=True)
+        assert job is not None
+        if job.state == "running":
+            await repository.put_back(session, job.id, job.attempts, "lost")
+        await session.execute(text("UPDATE job SET priority = priority + 1000 WHERE id = :id"), {"id": job_id})
+    async with connections.sessions.begin() as session:
+        claimed = await queue.claim(session, WORKER, 1, {job.kind: 0})
+        await session.execute(text("UPDATE job SET priority = priority - 1000 WHERE id = :id"), {"id": job_id})
+    assert [each.id for each in claimed] == [job_id]
+    return await get(connections, job_id)
 
 
 async def end(connections: Connections, job: Job, state: str = "done", **rest: Any) -> list[Job]:
     """End the attempt and move its parent on."""
     async with connections.sessions.begin() as session:
         ended = await repository.finish(session, job.id, job.attempts, state, **rest)
-        return [ended, *await jobs.advance_parent(session, ended)]
+        return [ended, *await flow.advance_parent(session, ended)]
+
+
+def attempt_of(job: Job) -> Attempt:
+    """The attempt as its owner is told of it."""
+    parent = str(job.parent_id) if job.parent_id else None
+    return Attempt(str(job.id), job.attempts, job.kind, job.parameters, parent)
 
 
 async def run_of(connections: Connections, job: Job) -> JobRun:
-    """The attempt as its owner would be handed it."""
-    parent = await get(connections, job.parent_id) if job.parent_id else None
-    return JobRun(job, parent, connections.sessions, connections.events)
+    """The attempt as its owner's work is handed it."""
+    run = JobRun(attempt_of(job), connections.sessions, connections.events)
+    run.follow(await get(connections, job.parent_id) if job.parent_id else None)
+    return run
 
 
 async def children(connections: Connections, parent_id: uuid.UUID) -> list[Job]:
@@ -64,9 +86,18 @@ async def children(connections: Connections, parent_id: uuid.UUID) -> list[Job]:
 
 
 async def perform(connections: Connections, work: Work, job_id: uuid.UUID) -> Outcome:
-    """Claim the job and have its work run one attempt."""
+    """Claim the job, have its work run one attempt, and end it as a dispatcher does when it was done."""
     job = await claim(connections, job_id)
-    return await Owner(work, connections).run(str(job.id), job.attempts)
+    outcome = await Owner(work, connections).run(attempt_of(job))
+    if outcome.end == "done" and not outcome.stored:
+        await end(connections, job, result=outcome.result, message=outcome.message)
+    return outcome
+
+
+def owners_of(connections: Connections, work: Work) -> dict[str, OwnerPort]:
+    """The same work for every kind of job."""
+    owner = LocalOwner(Owner(work, connections))
+    return dict.fromkeys(("ingestion", "forecasting", "planning"), owner)
 
 
 async def scalar(connections: Connections, query: str, **values: Any) -> Any:
@@ -75,11 +106,11 @@ async def scalar(connections: Connections, query: str, **values: Any) -> Any:
         return (await session.execute(text(query), values)).scalar()
 
 
-async def queued_ids(connections: Connections) -> list[str]:
-    """Job ids in the queue, one for each delivery to come."""
+async def waiting_ids(connections: Connections) -> list[str]:
+    """Ids of the jobs that wait, in the order they were made."""
     async with connections.sessions() as session:
-        rows = await session.execute(text("SELECT payload FROM pgqueuer ORDER BY id"))
-        return [bytes(payload).decode() for payload in rows.scalars()]
+        rows = await session.execute(text("SELECT id FROM job WHERE state = 'waiting' ORDER BY created_at, id"))
+        return [str(job_id) for job_id in rows.scalars()]
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
@@ -113,22 +144,15 @@ async def until_state(connections: Connections, job_id: uuid.UUID, state: str) -
     return found
 
 
-async def until_queue_is_empty(connections: Connections) -> None:
-    """Wait until every delivery is acknowledged."""
-
-    async def is_empty() -> bool:
-        return not await queued_ids(connections)
-
-    await until(is_empty, "an empty queue")
-
-
 @asynccontextmanager
-async def dispatching(connections: Connections, owners: Mapping[str, RunAttempt]) -> AsyncIterator[Dispatcher]:
+async def dispatching(
+    connections: Connections, owners: Mapping[str, OwnerPort], name: str = "dispatcher"
+) -> AsyncIterator[Dispatcher]:
     """A dispatcher serving the queue in this process."""
-    dispatcher = Dispatcher(connections.settings, connections, owners)
+    dispatcher = Dispatcher(connections.settings, connections, owners, name=name)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield dispatcher
     finally:
         await dispatcher.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 30)

@@ -6,88 +6,39 @@ import asyncio
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pgqueuer.executors import DatabaseRetryEntrypointExecutor
+from planned_work import HeldWork, PlannedWork, effects
 from pydantic import SecretStr
 from queue_world import (
     children,
-    claim,
     dispatching,
     get,
-    queued_ids,
+    owners_of,
     scalar,
     start,
     until,
     until_ended,
-    until_queue_is_empty,
     until_state,
 )
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from actors import jobs
-from actors.dispatch import RunAttempt
-from actors.owner import Connections, Outcome, Owner
-from actors.run import JobRun
+from actors.attempts import OwnerPort
+from actors.owner import Connections, Outcome
+from actors.run import Attempt, JobRun
 from cluster.local.redis import EmbeddedRedis
-from db.models import Item
 from settings import Settings
 
 DISPATCHER_PROCESS = Path(__file__).resolve().parent / "dispatcher_process.py"
 
 
-class PlannedWork:
-    """Work that leaves one item behind for each job and fails as it is told, attempt by attempt."""
-
-    name = "planning"
-
-    def __init__(self, *failures: Exception) -> None:
-        self.failures = list(failures)
-        self.calls: list[int] = []
-
-    async def perform(self, run: JobRun) -> None:
-        self.calls.append(run.attempt)
-        if self.failures:
-            raise self.failures.pop(0)
-
-        async def store(session: AsyncSession) -> None:
-            session.add(Item(code=str(run.job_id), name="effect", kind="component"))
-
-        await run.finish({"attempt": run.attempt}, "planned", store)
-
-
-class HeldWork(PlannedWork):
-    """Work that begins and then waits to be let go on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
-
-    async def perform(self, run: JobRun) -> None:
-        self.begun.set()
-        await self.may_end.wait()
-        await super().perform(run)
-
-
-def owners_of(connections: Connections, work: Any) -> dict[str, RunAttempt]:
-    """The same work for every kind of job."""
-    owner = Owner(work, connections)
-    return dict.fromkeys(("ingestion", "forecasting", "planning"), owner.run)
-
-
-async def effects(connections: Connections) -> int:
-    return int(await scalar(connections, "SELECT count(*) FROM item"))
-
-
-async def test_a_job_is_done_once_and_its_delivery_acknowledged(connections: Connections) -> None:
+async def test_a_job_is_done_once(connections: Connections) -> None:
     work = PlannedWork()
     async with dispatching(connections, owners_of(connections, work)):
         job = await start(connections, "plan")
         ended = await until_ended(connections, job.id)
-        await until_queue_is_empty(connections)
     assert (ended.state, ended.attempts, ended.result) == ("done", 1, {"attempt": 1})
     assert work.calls == [1]
     assert await effects(connections) == 1
@@ -106,36 +57,24 @@ async def test_a_whole_day_runs_through(connections: Connections) -> None:
         assert (await until_ended(connections, day.id)).state == "done"
     assert [child.kind for child in await children(connections, day.id)] == ["ingest", "forecast", "plan"]
     assert await effects(connections) == 3
-    changes = Counter(e.data.state for e in (await connections.events.replay("0-0", "+"))[0] if e.type == "job.changed")
+    changes = Counter(
+        e.data.state for e in (await connections.events.replay("0-0", "+"))[0] if e.type == "job.changed"
+    )
     assert changes["done"] == 4
-
-
-async def test_a_delivery_of_a_job_that_has_ended_runs_nothing(connections: Connections) -> None:
-    work = PlannedWork()
-    job = await start(connections, "plan")
-    async with dispatching(connections, owners_of(connections, work)):
-        await until_ended(connections, job.id)
-        async with connections.sessions.begin() as session:
-            await jobs.enqueue(session, job.id)
-        await until_queue_is_empty(connections)
-    assert len(work.calls) == 1
-    assert await effects(connections) == 1
 
 
 async def test_a_passing_failure_is_tried_again_after_a_while_and_counted(connections: Connections) -> None:
     work = PlannedWork(ConnectionError("database away"))
     async with dispatching(connections, owners_of(connections, work)):
         job = await start(connections, "plan")
-        waiting = (
-            await until_state(connections, job.id, "waiting") if not work.calls else await get(connections, job.id)
-        )
         ended = await until_ended(connections, job.id)
-    assert (ended.state, ended.attempts, ended.error) == ("done", 2, None)
+    assert (ended.state, ended.attempts, ended.failures, ended.losses, ended.error) == ("done", 2, 1, 0, None)
     assert work.calls == [1, 2]
     assert await effects(connections) == 1
     told = [e.data for e in (await connections.events.replay("0-0", "+"))[0] if e.data.state == "waiting"]
     assert told[0].message == "will retry: database away"
-    assert waiting is not None
+    logged = "SELECT message FROM job_log WHERE job_id = :id AND level = 'error'"
+    assert "ConnectionError: database away" in await scalar(connections, logged, id=job.id)
 
 
 async def test_passing_failures_end_when_the_attempts_are_used_up(connections: Connections) -> None:
@@ -143,7 +82,6 @@ async def test_passing_failures_end_when_the_attempts_are_used_up(connections: C
     async with dispatching(connections, owners_of(connections, work)):
         job = await start(connections, "plan", max_attempts=2)
         ended = await until_ended(connections, job.id)
-        await until_queue_is_empty(connections)
     assert (ended.state, ended.attempts, ended.error) == ("failed", 2, "away")
     assert work.calls == [1, 2]
 
@@ -159,34 +97,47 @@ async def test_a_lasting_failure_fails_at_once_with_its_traceback_and_fails_the_
     assert work.calls == [1]
 
 
-async def test_a_poison_job_that_takes_its_worker_down_each_time_ends_failed(connections: Connections) -> None:
-    calls: list[int] = []
+class Dies:
+    """An owner whose process dies over every attempt; another takes its place at once."""
 
-    async def dies(job_id: str, attempt: int) -> Outcome:
-        calls.append(attempt)
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        self.calls.append(attempt.number)
         raise RuntimeError("actor died")
 
-    async with dispatching(connections, {"planning": dies}):
-        job = await start(connections, "plan", max_attempts=2)
+    async def cancel(self, job_id: str, number: int) -> None: ...
+
+    async def ping(self) -> object: ...
+
+    async def replace(self) -> None: ...
+
+
+async def test_a_poison_job_is_held_after_so_many_workers_with_the_reason(settings: Settings) -> None:
+    connections = Connections(settings.model_copy(update={"job_max_losses": 2}), "test")
+    owner = Dies()
+    async with dispatching(connections, {"planning": owner}):
+        job = await start(connections, "plan", max_attempts=1)
         ended = await until_ended(connections, job.id)
-        await until_queue_is_empty(connections)
-    assert (ended.state, ended.attempts) == ("failed", 2)
-    assert ended.error == "the planning worker was lost: RuntimeError"
-    assert calls == [1, 2]
+    assert (ended.state, ended.attempts, ended.losses, ended.failures) == ("held", 2, 2, 0)
+    assert (ended.error or "").startswith("it took its worker down 2 times: the planning worker was lost: RuntimeError")
+    assert owner.calls == [1, 2]
+    await connections.close()
 
 
-async def test_a_poison_job_that_takes_the_dispatcher_down_each_time_ends_failed(connections: Connections) -> None:
-    day = await start(connections, "day")
-    child = (await children(connections, day.id))[0]
-    for _ in range(child.max_attempts):  # each of these dispatchers died between the claim and the end
-        await claim(connections, child.id)
-    work = PlannedWork()
-    async with dispatching(connections, owners_of(connections, work)):
+async def test_a_held_step_holds_its_day_and_one_click_lets_both_go_on(settings: Settings) -> None:
+    connections = Connections(settings.model_copy(update={"job_max_losses": 1}), "test")
+    owner: dict[str, OwnerPort] = {"ingestion": Dies()}
+    async with dispatching(connections, owner):
+        day = await start(connections, "day")
         ended = await until_ended(connections, day.id)
-        await until_queue_is_empty(connections)
-    assert ended.state == "failed"
-    assert "died in every attempt" in (ended.error or "")
-    assert work.calls == []
+    assert (ended.state, ended.step) == ("held", "ingest")
+    async with connections.sessions.begin() as session:
+        await jobs.retry(session, day.id)
+    async with dispatching(connections, owners_of(connections, PlannedWork())):
+        assert (await until_ended(connections, day.id)).state == "done"
+    await connections.close()
 
 
 @pytest.mark.timeout(60)
@@ -211,8 +162,7 @@ async def test_a_killed_dispatchers_job_is_taken_over_within_seconds_and_done_on
     async with dispatching(connections, owners_of(connections, work)):
         ended = await until_ended(connections, job.id)
         took = asyncio.get_running_loop().time() - killed_at
-        await until_queue_is_empty(connections)
-    assert (ended.state, ended.attempts) == ("done", 2)
+    assert (ended.state, ended.attempts, ended.losses) == ("done", 2, 1)
     assert work.calls == [2]
     assert await effects(connections) == 1
     assert took < 10
@@ -224,9 +174,9 @@ async def test_a_dispatcher_whose_connection_is_cut_goes_on_serving(connections:
         await until_ended(connections, (await start(connections, "plan")).id)
         cut = (
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE application_name = 'fmrp-dispatcher' AND datname = current_database()"
+            " WHERE application_name LIKE 'fmrp-%' AND datname = current_database() AND pid <> pg_backend_pid()"
         )
-        assert await scalar(connections, cut) == 1
+        assert await scalar(connections, cut) > 1
         job = await start(connections, "plan")
         assert (await until_ended(connections, job.id)).state == "done"
     assert await effects(connections) == 2
@@ -235,11 +185,10 @@ async def test_a_dispatcher_whose_connection_is_cut_goes_on_serving(connections:
 async def test_two_dispatchers_share_the_queue_and_do_each_job_once(connections: Connections) -> None:
     work = PlannedWork()
     owners = owners_of(connections, work)
-    async with dispatching(connections, owners), dispatching(connections, owners):
+    async with dispatching(connections, owners, "one"), dispatching(connections, owners, "two"):
         started = [await start(connections, "ingest", {"source": f"s{n}"}) for n in range(12)]
         for job in started:
             assert (await until_ended(connections, job.id)).state == "done"
-        await until_queue_is_empty(connections)
     assert work.calls == [1] * 12
     assert await effects(connections) == 12
 
@@ -287,7 +236,6 @@ async def test_a_cancelled_job_ends_cancelled_and_is_not_tried_again(connections
         async with connections.sessions.begin() as session:
             await jobs.cancel(session, job.id)
         ended = await until_ended(connections, job.id)
-        await until_queue_is_empty(connections)
     assert (ended.state, ended.error) == ("cancelled", None)
     assert work.calls == [1]
 
@@ -300,23 +248,7 @@ async def test_a_dispatcher_that_stops_lets_the_job_in_hand_end(connections: Con
         await dispatcher.stop()
         work.may_end.set()
     assert (await get(connections, job.id)).state == "done"
-    assert await queued_ids(connections) == []
-
-
-async def test_every_entrypoint_holds_what_fails_and_tries_again(connections: Connections) -> None:
-    async with dispatching(connections, {}) as dispatcher:
-
-        async def served() -> Any:
-            return dispatcher._queue and dispatcher._queue.qm.entrypoint_registry
-
-        registry = await until(served, "a registered entrypoint")
-        assert set(registry) == {jobs.ENTRYPOINT}
-        for executor in registry.values():
-            assert executor.parameters.on_failure == "hold"
-            assert isinstance(executor, DatabaseRetryEntrypointExecutor)
-            # A job that waits long for an equal one has been delivered thousands of times; neither may run out then.
-            assert executor.max_attempts >= 10_000
-            assert executor.initial_delay * executor.backoff_multiplier**executor.max_attempts <= executor.max_delay
+    assert await scalar(connections, "SELECT count(*) FROM worker") == 0
 
 
 async def test_without_redis_jobs_end_done_and_the_lost_events_are_logged(settings: Settings) -> None:
@@ -360,21 +292,22 @@ async def test_redis_may_go_while_a_job_runs_and_events_come_again_with_it(setti
         await asyncio.to_thread(server.stop)
 
 
-async def test_a_job_whose_message_was_lost_is_given_a_new_one(
-    connections: Connections, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actors.dispatch.SWEEP_S", 0.2)
-    job = await start(connections, "plan")
-    fresh = await start(connections, "forecast")
-    async with connections.sessions.begin() as session:
-        await session.execute(text("DELETE FROM pgqueuer"))
-        await session.execute(
-            text("UPDATE job SET created_at = now() - interval '1 minute' WHERE id = :id"), {"id": job.id}
-        )
-    async with dispatching(connections, owners_of(connections, PlannedWork())):
-        assert (await until_ended(connections, job.id)).state == "done"
-    # Too young to be called lost: its message may be on its way.
-    assert (await get(connections, fresh.id)).state == "waiting"
+async def test_a_claim_whose_answer_was_lost_is_found_in_the_books_and_given_back(connections: Connections) -> None:
+    async with dispatching(connections, {**owners_of(connections, PlannedWork())}):
+
+        async def serving() -> bool:
+            return bool(await scalar(connections, "SELECT count(*) FROM worker"))
+
+        await until(serving, "the dispatcher's entry")
+        job = await start(connections, "plan", delay_s=3600)
+        # As if the claim had been committed and the connection had broken before the answer.
+        async with connections.sessions.begin() as session:
+            await session.execute(
+                text("UPDATE job SET state = 'running', attempts = 1, worker = (SELECT id FROM worker) WHERE id = :id"),
+                {"id": job.id},
+            )
+        ended = await until_ended(connections, job.id)
+    assert (ended.state, ended.attempts, ended.losses) == ("done", 2, 1)
 
 
 async def test_an_idempotency_key_belongs_to_one_kind_of_job(connections: Connections) -> None:

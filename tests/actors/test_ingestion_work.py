@@ -119,7 +119,7 @@ async def test_files_are_taken_in_the_order_of_the_rules_whatever_their_age(
     drop(inbox, age_s=500, stock_csv=STOCK)
     drop(inbox, items_csv=ITEMS)
     outcome, job = await ingest(connections)
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     assert [run.file for run in await runs(connections, job)] == ["items.csv", "stock.csv", "demand.csv"]
     assert await counts(connections) == {"item": 2, "stock": 2, "demand": 3}
     assert job.result == {"files": 3, "failed_files": 0, "read": 7, "taken": 7, "merged": 0, "rejected": 0}
@@ -144,7 +144,7 @@ async def test_an_unchanged_file_is_not_read_again(connections: Connections, inb
     drop(inbox, items_csv=ITEMS)
     await ingest(connections)
     outcome, job = await ingest(connections)
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     assert await runs(connections, job) == []
     assert job.message == "nothing new"
     drop(inbox, items_csv=ITEMS + "W2,Tyre,component\n")
@@ -169,7 +169,7 @@ async def test_a_broken_file_gets_a_clear_error_and_the_others_are_taken(
     content, words = BROKEN[name]
     drop(inbox, items_csv=ITEMS, demand9_csv=DEMAND, **{name: content})
     outcome, job = await ingest(connections)
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     broken = next(run for run in await runs(connections, job) if run.file == ".".join(name.rsplit("_", 1)))
     assert (broken.state, broken.read, broken.taken) == ("failed", 0, 0)
     assert broken.file in (broken.error or "")
@@ -196,7 +196,7 @@ async def test_a_broken_snapshot_leaves_the_old_one_standing(
 async def test_a_file_without_a_rule_is_refused_by_name(connections: Connections, inbox: Path, source: str) -> None:
     drop(inbox, items_csv=ITEMS, strange_csv="a,b\n1,2\n")
     outcome, job = await ingest(connections)
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     strange = next(run for run in await runs(connections, job) if run.file == "strange.csv")
     assert strange.state == "failed"
     assert "mapping: expected one of erp_bom_lines" in (strange.error or "")
@@ -234,7 +234,7 @@ async def test_an_attempt_after_a_crash_takes_every_row_once(
         with pytest.raises(Killed):
             await perform(connections, IngestionWork(connections), job.id)
     assert (await get(connections, job.id)).state == "running"
-    assert await perform(connections, IngestionWork(connections), job.id) == Outcome("done")
+    assert (await perform(connections, IngestionWork(connections), job.id)).end == "done"
     ended = await get(connections, job.id)
     assert (ended.state, ended.attempts) == ("done", 2)
     assert ended.result == {"files": 3, "failed_files": 0, "read": 8, "taken": 7, "merged": 0, "rejected": 1}
@@ -311,7 +311,7 @@ async def with_connector(connections: Connections, fault: Exception | None) -> I
 async def test_a_file_the_connector_cannot_give_is_on_record_and_the_others_are_taken(connections: Connections) -> None:
     work = await with_connector(connections, SkippableError("stock.csv: larger than the limit of 1,000 bytes"))
     outcome, job = await ingest(connections, "remote", work)
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     found = [(run.file, run.state, run.error) for run in await runs(connections, job)]
     assert ("stock.csv", "failed", "stock.csv: larger than the limit of 1,000 bytes") in found
     assert ("items.csv", "done", None) in found
@@ -330,7 +330,7 @@ async def test_a_connectors_error_fails_the_job_for_good_or_for_now(
     # What was fetched before is kept, and the next time goes on after it.
     assert await scalar(connections, "SELECT state->>'done' FROM source") == "1"
     outcome, job = await ingest(connections, "remote", await with_connector(connections, None))
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     assert [run.file for run in await runs(connections, job)] == ["items.csv", "stock.csv"]
 
 
@@ -380,9 +380,9 @@ async def upload(
 
 
 async def test_the_same_content_uploaded_again_is_unchanged(connections: Connections) -> None:
-    assert (await upload(connections, "items.csv", ITEMS))[0] == Outcome("done")
+    assert (await upload(connections, "items.csv", ITEMS))[0].end == "done"
     outcome, job = await upload(connections, "renamed.csv", ITEMS)
-    assert outcome == Outcome("done")
+    assert outcome.end == "done"
     (run,) = await runs(connections, job)
     assert (run.state, run.read, run.taken, run.merged) == ("unchanged", 2, 0, 2)
     assert "the same content was taken on" in (run.error or "")
@@ -432,5 +432,5 @@ async def test_an_upload_whose_attempt_died_before_its_end_is_not_taken_twice(
         patch.setattr(JobRun, "finish", dies)
         with pytest.raises(Killed):
             await perform(connections, IngestionWork(connections), job.id)
-    assert await perform(connections, IngestionWork(connections), job.id) == Outcome("done")
+    assert (await perform(connections, IngestionWork(connections), job.id)).end == "done"
     assert [(run.state, run.taken) for run in await runs(connections, job)] == [("done", 2)]

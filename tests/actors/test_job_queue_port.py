@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from queue_world import children, claim, end, get, queued_ids, run_of, scalar, start
+from queue_world import children, claim, end, get, run_of, scalar, start, waiting_ids
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors import jobs
+from actors import flow, jobs
 from actors.owner import Connections
 from db.models import Job
 from db.repositories import jobs as repository
@@ -48,7 +49,7 @@ async def test_a_started_job_waits_and_its_id_is_in_the_queue(connections: Conne
     stored = await get(connections, job.id)
     assert (stored.state, stored.attempts, stored.max_attempts, stored.requested_by) == ("waiting", 0, 3, "anna")
     assert stored.parameters == {"today": "2026-11-23"}
-    assert await queued_ids(connections) == [str(job.id)]
+    assert await waiting_ids(connections) == [str(job.id)]
 
 
 @pytest.mark.parametrize("kind", ["plan", "day"])
@@ -57,11 +58,11 @@ async def test_a_rollback_leaves_neither_job_nor_queue_row(connections: Connecti
         await jobs.start(session, kind, requested_by="anna")
         await session.rollback()
     assert await count(connections) == 0
-    assert await queued_ids(connections) == []
+    assert await waiting_ids(connections) == []
 
 
 async def test_an_unknown_kind_names_those_there_are(connections: Connections) -> None:
-    with pytest.raises(jobs.UnknownKind, match="kind: expected one of ingest, forecast, plan, day, not 'dance'"):
+    with pytest.raises(jobs.UnknownKind, match="kind: expected one of ingest, forecast, plan, tidy, day, not 'dance'"):
         await start(connections, "dance")
 
 
@@ -104,14 +105,14 @@ async def test_equal_requests_at_the_same_moment_give_one_job(
     (one, is_new), (two, is_new_too) = await asyncio.gather(*racing)
     assert one == two
     assert (is_new, is_new_too) == (True, False)
-    assert len(await queued_ids(connections)) == 1
+    assert len(await waiting_ids(connections)) == 1
     assert await count(connections) == (2 if kind == "day" else 1)
 
 
 async def test_a_request_joins_an_equal_job_that_still_waits(connections: Connections) -> None:
     first = await start(connections, "forecast")
     assert (await start(connections, "forecast", requested_by="bert")).id == first.id
-    assert await queued_ids(connections) == [str(first.id)]
+    assert await waiting_ids(connections) == [str(first.id)]
 
 
 async def test_a_request_with_other_parameters_gets_a_job_of_its_own(connections: Connections) -> None:
@@ -129,7 +130,7 @@ async def test_a_change_that_comes_while_a_job_runs_is_not_lost(connections: Con
     assert again.id != running.id
     assert (await start(connections, "plan")).id == again.id
     assert (await get(connections, again.id)).state == "waiting"
-    assert len(await queued_ids(connections)) == 2
+    assert await waiting_ids(connections) == [str(again.id)]
 
 
 async def test_ingestions_never_join_since_each_may_bring_another_file(connections: Connections) -> None:
@@ -186,7 +187,7 @@ async def test_a_retried_day_goes_on_at_the_failed_child_and_does_not_repeat_the
     assert {job.id for job in changed} == {failed.id, day.id}
     again = await get(connections, day.id)
     assert (again.state, again.error, again.finished_at) == ("running", None, None)
-    assert (await queued_ids(connections)).count(str(failed.id)) == 2
+    assert await waiting_ids(connections) == [str(failed.id)]
     await step(connections, day)
     await step(connections, day)
     assert await states(connections, day) == [("ingest", "done"), ("forecast", "done"), ("plan", "done")]
@@ -258,7 +259,7 @@ async def test_cancelling_a_day_and_the_end_of_its_child_do_not_wait_for_each_ot
         deadline = asyncio.get_running_loop().time() + 10
         while not await scalar(connections, blocked):
             assert asyncio.get_running_loop().time() < deadline, "the two never met"
-        await jobs.advance_parent(session, ended)
+        await flow.advance_parent(session, ended)
         await session.commit()
     await asyncio.wait_for(cancelling, 10)
     assert await states(connections, day) == [("ingest", "done"), ("forecast", "cancelled")]
@@ -272,11 +273,11 @@ async def test_a_waiting_job_is_cancelled_at_once_and_never_claimed(connections:
     job = await start(connections, "plan")
     await cancel(connections, job)
     assert (await get(connections, job.id)).state == "cancelled"
-    async with connections.sessions.begin() as session:
-        assert await repository.claim(session, job.id) is None
+    with pytest.raises(AssertionError):
+        await claim(connections, job.id)
 
 
-@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
+@pytest.mark.parametrize("state", ["done", "failed", "held", "cancelled"])
 async def test_an_ended_job_cannot_be_cancelled(connections: Connections, state: str) -> None:
     job = await start(connections, "plan")
     await end(connections, await claim(connections, job.id), state)
@@ -295,7 +296,7 @@ async def test_only_failed_and_cancelled_jobs_can_be_retried(connections: Connec
         await retry(connections, job)
 
 
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
+@pytest.mark.parametrize("state", ["failed", "held", "cancelled"])
 async def test_a_retried_job_waits_in_the_queue_with_new_attempts_and_no_old_error(
     connections: Connections, state: str
 ) -> None:
@@ -304,9 +305,9 @@ async def test_a_retried_job_waits_in_the_queue_with_new_attempts_and_no_old_err
     await retry(connections, job)
     again = await get(connections, job.id)
     assert (again.state, again.error, again.traceback, again.cancel_requested) == ("waiting", None, None, False)
-    assert again.max_attempts - again.attempts == jobs.MAX_ATTEMPTS
-    assert (await queued_ids(connections)).count(str(job.id)) == 2
-    await claim(connections, job.id)
+    assert (again.failures, again.losses) == (0, 0)
+    assert await waiting_ids(connections) == [str(job.id)]
+    assert (await claim(connections, job.id)).attempts == 2
 
 
 async def test_a_run_from_before_a_retry_does_not_pass_for_the_new_one(connections: Connections) -> None:
@@ -315,9 +316,12 @@ async def test_a_run_from_before_a_retry_does_not_pass_for_the_new_one(connectio
     await end(connections, await claim(connections, job.id), "failed", error="the worker was lost")
     await retry(connections, job)
     new = await claim(connections, job.id)
+
+    async def store_nothing(session: AsyncSession) -> None: ...
+
     with pytest.raises(Superseded):
-        await (await run_of(connections, old)).finish({"from": "the dead"}, "")
-    await (await run_of(connections, new)).finish({"from": "the living"}, "")
+        await (await run_of(connections, old)).finish({"from": "the dead"}, "", store_nothing)
+    await (await run_of(connections, new)).finish({"from": "the living"}, "", store_nothing)
     assert (await get(connections, job.id)).result == {"from": "the living"}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from typing import Any
 
 import pytest
-from queue_world import claim, end, get, perform, run_of, scalar, start, until
+from queue_world import attempt_of, claim, get, perform, run_of, scalar, start, until
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -79,9 +81,13 @@ async def test_an_attempt_cannot_end_a_job_twice(connections: Connections) -> No
     job = await start(connections, "plan")
     run = await run_of(connections, await claim(connections, job.id))
     await run.finish({}, "", store_item)
+
+    async def store_nothing(session: AsyncSession) -> None: ...
+
     with pytest.raises(Superseded):
-        await run.finish({"again": True}, "")
+        await run.finish({"again": True}, "", store_nothing)
     assert (await get(connections, job.id)).result == {}
+    assert await items(connections) == 1
 
 
 async def test_a_superseded_attempt_cannot_report_or_be_put_back(connections: Connections) -> None:
@@ -93,33 +99,6 @@ async def test_a_superseded_attempt_cannot_report_or_be_put_back(connections: Co
             await repository.report_progress(session, old.id, old.attempts, 0.5, "planning", "")
         assert await repository.put_back(session, old.id, old.attempts, "again") is None
     assert (await get(connections, job.id)).progress == 0
-
-
-async def test_a_job_whose_attempts_are_used_up_is_not_claimed_but_given_up(connections: Connections) -> None:
-    job = await start(connections, "plan", max_attempts=2)
-    async with connections.sessions.begin() as session:
-        assert await repository.give_up(session, job.id) is None  # not before they are used up
-    await claim(connections, job.id)
-    await claim(connections, job.id)
-    async with connections.sessions.begin() as session:
-        assert await repository.claim(session, job.id) is None
-        given_up = await repository.give_up(session, job.id)
-    assert given_up is not None
-    assert (given_up.state, given_up.attempts) == ("failed", 2)
-    assert "died in every attempt" in (given_up.error or "")
-
-
-async def test_only_one_job_runs_under_a_running_key(connections: Connections) -> None:
-    from sqlalchemy.exc import IntegrityError
-
-    one, two = await start(connections, "ingest", {"source": "a"}), await start(connections, "ingest", {"source": "a"})
-    other = await start(connections, "ingest", {"source": "b"})
-    running = await claim(connections, one.id)
-    await claim(connections, other.id)
-    with pytest.raises(IntegrityError):
-        await claim(connections, two.id)
-    await end(connections, running)
-    assert (await claim(connections, two.id)).attempts == 1
 
 
 async def test_progress_reaches_the_row_and_the_stream(connections: Connections) -> None:
@@ -195,14 +174,59 @@ async def test_a_superseded_work_is_stopped_at_its_next_report(connections: Conn
     assert await perform(connections, FakeWork(until_told), job.id) == Outcome("superseded")
 
 
-async def test_an_attempt_that_is_not_the_jobs_own_is_not_begun(connections: Connections) -> None:
+async def test_a_later_attempt_at_the_same_owner_ends_the_earlier_one(connections: Connections) -> None:
     job = await claim(connections, (await start(connections, "plan")).id)
+    begun = asyncio.Event()
 
-    async def never(run: JobRun) -> None:
-        raise AssertionError("was begun")
+    async def work(run: JobRun) -> None:
+        if run.attempt == 1:
+            begun.set()
+            await asyncio.Event().wait()
+        await run.finish({}, "")
 
-    owner = Owner(FakeWork(never), connections)
-    assert await owner.run(str(job.id), job.attempts + 1) == Outcome("superseded")
+    owner = Owner(FakeWork(work), connections)
+    first = asyncio.create_task(owner.run(attempt_of(job)))
+    await asyncio.wait_for(begun.wait(), 10)
+    second = await owner.run(attempt_of(await claim(connections, job.id)))
+    assert (await first).end == "cancelled"
+    assert second.end == "done"
+    assert owner.in_hand == {}
+
+
+async def test_a_cancelled_thread_has_ended_when_its_attempt_has(connections: Connections) -> None:
+    job = await claim(connections, (await start(connections, "plan")).id)
+    begun, ended = threading.Event(), threading.Event()
+
+    def blocking(run: JobRun) -> None:
+        begun.set()
+        try:
+            while True:
+                run.report(0.5, "netting")
+                time.sleep(0.005)
+        finally:
+            ended.set()
+
+    async def work(run: JobRun) -> None:
+        await run.in_thread(blocking, run)
+
+    owner = Owner(FakeWork(work), connections)
+    running = asyncio.create_task(owner.run(attempt_of(job)))
+    await asyncio.to_thread(begun.wait, 10)
+    await owner.cancel(str(job.id), job.attempts)
+    assert (await running).end == "cancelled"
+    assert ended.is_set()
+
+
+async def test_what_an_attempt_logs_is_kept_with_the_job(connections: Connections) -> None:
+    async def work(run: JobRun) -> None:
+        run.log("read 3 files")
+        run.log("one was empty", "warning")
+        await run.finish({}, "")
+
+    job = await start(connections, "plan")
+    await perform(connections, FakeWork(work), job.id)
+    query = "SELECT string_agg(attempt || level || message, ';' ORDER BY id) FROM job_log WHERE job_id = :id"
+    assert await scalar(connections, query, id=job.id) == "1inforead 3 files;1warningone was empty"
 
 
 async def test_a_fault_of_the_work_is_an_outcome_with_its_traceback(connections: Connections) -> None:

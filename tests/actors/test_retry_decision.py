@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from actors.owner import Connections
-from actors.retry import LONGEST_DELAY_S, GiveUp, Retry, decide, is_passing
+from actors.retry import LONGEST_DELAY_S, GiveUp, Retry, decide, decide_loss, is_passing
 from fmrp_sdk import FatalError, RetriableError, SkippableError
 from ingestion.errors import WrongColumns
 
@@ -88,3 +88,8 @@ def test_the_wait_grows_within_bounds_and_ends(attempt: int, most: int) -> None:
 @given(attempt=st.integers(1, 60), most=st.integers(1, 60))
 def test_what_does_not_pass_is_given_up_at_once(attempt: int, most: int) -> None:
     assert decide(False, attempt, most) == GiveUp()
+
+
+@given(losses=st.integers(1, 60), most=st.integers(1, 60))
+def test_a_job_that_loses_its_workers_is_held_in_the_end(losses: int, most: int) -> None:
+    assert isinstance(decide_loss(losses, most), GiveUp) == (losses >= most)

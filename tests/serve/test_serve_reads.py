@@ -239,7 +239,7 @@ async def test_a_started_job_waits_in_the_queue(app: Litestar, operator: httpx.A
 
 async def queued(app: Litestar) -> list[str]:
     async with app.state.connections.sessions() as session:
-        rows = await session.execute(text("SELECT convert_from(payload, 'UTF8') FROM pgqueuer ORDER BY id"))
+        rows = await session.execute(text("SELECT id::text FROM job WHERE state = 'waiting' ORDER BY created_at, id"))
         return list(rows.scalars())
 
 

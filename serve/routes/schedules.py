@@ -1,0 +1,165 @@
+"""Schedules: what starts by itself, and when."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from litestar import Request, Router, delete, get, post, put
+from litestar.datastructures import State
+from litestar.exceptions import ValidationException
+from litestar.params import Parameter
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors import schedules
+from actors.kinds import KINDS
+from actors.owner import Connections
+from db.models.job import Schedule
+from db.paging import Order, fetch_page
+from db.repositories import schedules as repository
+from serve.job_schemas import JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
+from serve.problems import ERRORS, Conflict, NotFound
+from serve.routes.items import Cursor, Limit
+from serve.routes.jobs import check_parameters, publish
+from serve.schemas import Listing
+from serve.security import MANAGER, OPERATOR, VIEWER, User
+from settings import is_time_zone
+
+ORDER = Order({"name": Schedule.name, "kind": Schedule.kind, "created_at": Schedule.created_at}, "name", Schedule.id)
+
+
+@get("/", opt=VIEWER, responses=ERRORS, operation_id="listSchedules", summary="Schedules")
+async def list_schedules(
+    session: AsyncSession,
+    kind: str | None = None,
+    enabled: bool | None = None,
+    sort: str | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[ScheduleOut]:
+    """Each with the time it runs next and how it went last."""
+    query = repository.statement(kind=kind, enabled=enabled)
+    page = await fetch_page(session, query, ORDER, sort=sort, limit=limit, cursor=cursor)
+    return Listing([schedule_out(row[0]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get("/{schedule_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getSchedule", summary="One schedule")
+async def get_schedule(session: AsyncSession, schedule_id: uuid.UUID) -> ScheduleOut:
+    """A schedule as it stands."""
+    return schedule_out(await _existing(session, schedule_id))
+
+
+@post("/", opt=MANAGER, responses=ERRORS, operation_id="createSchedule", summary="Add a schedule")
+async def create_schedule(state: State, data: ScheduleIn) -> ScheduleOut:
+    """It first runs at its next time after now."""
+    schedule = Schedule(name=data.name)
+    return await _put(state.connections, schedule, data, is_new=True)
+
+
+@put("/{schedule_id:uuid}", opt=MANAGER, responses=ERRORS, operation_id="changeSchedule", summary="Change a schedule")
+async def change_schedule(state: State, schedule_id: uuid.UUID, data: ScheduleIn) -> ScheduleOut:
+    """Its next time is reckoned anew from now; switched off, it rests."""
+    async with state.connections.sessions() as session:
+        schedule = await _existing(session, schedule_id)
+    return await _put(state.connections, schedule, data, is_new=False)
+
+
+@delete(
+    "/{schedule_id:uuid}", opt=MANAGER, responses=ERRORS, operation_id="deleteSchedule", summary="Remove a schedule"
+)
+async def delete_schedule(state: State, schedule_id: uuid.UUID) -> None:
+    """Jobs it has started stay."""
+    async with state.connections.sessions.begin() as session:
+        await session.delete(await _existing(session, schedule_id, lock=True))
+
+
+@post(
+    "/{schedule_id:uuid}/run",
+    opt=OPERATOR,
+    responses=ERRORS,
+    status_code=202,
+    operation_id="runSchedule",
+    summary="Start a schedule's job now",
+)
+async def run_schedule(request: Request[User, Any, Any], state: State, schedule_id: uuid.UUID) -> JobOut:
+    """Beside its times, which stay as they are."""
+    connections: Connections = state.connections
+    async with connections.sessions.begin() as session:
+        schedule = await _existing(session, schedule_id, lock=True)
+        job, changed = await schedules.run_now(
+            session, schedule, request.user.email, connections.settings.job_max_attempts
+        )
+    await publish(connections, changed)
+    return job_out(job)
+
+
+@get(
+    "/preview", opt=VIEWER, responses=ERRORS, operation_id="previewSchedule", summary="The next times of an expression"
+)
+async def preview(
+    session: AsyncSession,
+    state: State,
+    cron: str,
+    time_zone: str | None = None,
+    count: Annotated[int, Parameter(ge=1, le=50)] = 5,
+) -> list[str]:
+    """UTC times, to look at before a schedule is saved."""
+    zone = _zone(state.connections, time_zone)
+    now = await repository.clock(session)
+    return [moment.isoformat() for moment in schedules.next_runs(cron, zone, now, count)]
+
+
+async def _put(connections: Connections, schedule: Schedule, data: ScheduleIn, *, is_new: bool) -> ScheduleOut:
+    zone = _zone(connections, data.time_zone)
+    if data.kind not in KINDS:
+        raise ValidationException(
+            "kind: not one there is", extra=[{"key": "kind", "message": f"expected one of {', '.join(KINDS)}"}]
+        )
+    check_parameters(data.kind, data.parameters)
+    try:
+        async with connections.sessions.begin() as session:
+            if not is_new:
+                schedule = await _existing(session, schedule.id, lock=True)
+            for name in ("name", "kind", "cron", "parameters", "priority", "missed_runs", "enabled"):
+                setattr(schedule, name, getattr(data, name))
+            schedule.time_zone = zone
+            schedule.next_run_at = schedules.next_runs(data.cron, zone, await repository.clock(session))[0]
+            schedule.last_error = None
+            session.add(schedule)
+            await session.flush()
+            await session.refresh(schedule)
+    except IntegrityError as error:
+        raise Conflict(f"there is a schedule named {data.name!r} already") from error
+    return schedule_out(schedule)
+
+
+def _zone(connections: Connections, wanted: str | None) -> str:
+    zone = wanted or connections.settings.time_zone
+    if not is_time_zone(zone):
+        raise ValidationException(
+            "time_zone: not known", extra=[{"key": "time_zone", "message": "expected a name like Europe/Berlin"}]
+        )
+    return zone
+
+
+async def _existing(session: AsyncSession, schedule_id: uuid.UUID, *, lock: bool = False) -> Schedule:
+    schedule = await repository.get(session, schedule_id, lock=lock)
+    if schedule is None:
+        raise NotFound(f"no schedule {schedule_id}")
+    return schedule
+
+
+router = Router(
+    "/schedules",
+    route_handlers=[
+        list_schedules,
+        get_schedule,
+        create_schedule,
+        change_schedule,
+        delete_schedule,
+        run_schedule,
+        preview,
+    ],
+    tags=["Schedules"],
+)
