@@ -106,6 +106,27 @@ class Memory:
             )
 
 
+class Machine:
+    """How busy all cores were, and by how much of it the processes of this benchmark."""
+
+    def __init__(self) -> None:
+        self._cores = psutil.cpu_count() or 1
+        self._began = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        times, ours = psutil.cpu_times(), 0.0
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+            with suppress(psutil.Error):
+                ours += sum(process.cpu_times()[:2])
+        return time.monotonic(), sum(times) - times.idle - times.iowait, ours
+
+    def report(self) -> None:
+        """Since it was made."""
+        took_s, busy, ours = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        whole = took_s * self._cores
+        print(f"  {self._cores} cores: {busy / whole:.0%} busy, {ours / whole:.0%} with this benchmark")
+
+
 def _percentile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
@@ -166,9 +187,10 @@ def measure(stack: Stack, page: Any, ids: list[str], clients: int, rate: float, 
     try:
         _counts(listeners, ask=False)  # all are open now
         publisher = _load(stack, "publish", str(rate), str(seconds), *ids)
-        before, memory = _counts(listeners), Memory(_processes(stack))
+        before, memory, machine = _counts(listeners), Memory(_processes(stack)), Machine()
         latencies = _watch(page, memory, publisher)
         after = _counts(listeners)
+        machine.report()
         assert publisher.stdout is not None
         published = json.loads(publisher.stdout.read())
     finally:

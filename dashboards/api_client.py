@@ -15,7 +15,7 @@ from dashboards import api_types as t
 T = TypeVar("T")
 Params = Mapping[str, str | int | None]
 # One socket a process, passed on to all its sessions, so it may be quicker than other clients.
-PACE_MS = 25
+PACE_MS = 40
 
 
 class ApiProblem(Exception):

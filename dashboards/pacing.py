@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-SHORTEST_PAUSE_S = 0.05
+# Shorter than the time between two frames of the feed: a second wait on top of the feed's own would only add delay.
+SHORTEST_PAUSE_S = 0.025
 # After drawing, everybody in the process rests twice as long: a third of the time at most goes into drawing.
 REST_PER_DRAWING = 2.0
 

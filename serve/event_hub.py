@@ -21,6 +21,7 @@ RETRY_S = 0.5
 # Events that arrive within this time are read in one go: at 500 a second, a read for each would cost more than they do.
 GATHER_S = 0.005
 RECENT = 4096
+RECENT_CHARACTERS = 8_000_000
 SNAPSHOT_LIFE_S = 1.0
 SHORT_SNAPSHOT_LIFE_S = 0.1
 SNAPSHOT_PATIENCE_S = 10.0
@@ -49,6 +50,7 @@ class EventHub:
         self.last_id = "0-0"
         self._seqs: dict[str, int] = {}
         self._recent: deque[Item] = deque()
+        self._recent_characters = 0
         # Everything after this id that concerned this hub is in `_recent`.
         self._recent_from = (0, 0)
         self._told: tuple[float, Told] | None = None
@@ -194,14 +196,18 @@ class EventHub:
 
     def _offer(self, item: Item) -> None:
         self._recent.append(item)
-        if len(self._recent) > RECENT:
-            self._recent_from = self._recent.popleft().number
+        self._recent_characters += len(item.text)
+        while len(self._recent) > RECENT or self._recent_characters > RECENT_CHARACTERS:
+            oldest = self._recent.popleft()
+            self._recent_from = oldest.number
+            self._recent_characters -= len(oldest.text)
         for subscription in self._subscriptions:
             subscription.offer(item)
 
     def _lose(self) -> None:
         """Everybody needs to be told where things stand."""
         self._recent.clear()
+        self._recent_characters = 0
         self._recent_from = id_key(self.last_id)
         self._told = None
         for subscription in self._subscriptions:

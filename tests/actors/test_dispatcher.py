@@ -57,9 +57,7 @@ async def test_a_whole_day_runs_through(connections: Connections) -> None:
         assert (await until_ended(connections, day.id)).state == "done"
     assert [child.kind for child in await children(connections, day.id)] == ["ingest", "forecast", "plan"]
     assert await effects(connections) == 3
-    changes = Counter(
-        e.data.state for e in (await connections.events.replay("0-0", "+"))[0] if e.type == "job.changed"
-    )
+    changes = Counter(e.data.state for e in (await connections.events.replay("0-0", "+"))[0] if e.type == "job.changed")
     assert changes["done"] == 4
 
 

@@ -186,10 +186,11 @@ async def test_many_who_join_share_one_query_and_miss_nothing_after_it() -> None
             assert [item.key for item in each.take()] == ["snapshot", "2-0"]
 
 
+@pytest.mark.parametrize(("limit", "value"), [("RECENT", 3), ("RECENT_CHARACTERS", 1000)])
 async def test_a_snapshot_is_read_again_when_the_events_after_it_are_no_longer_kept(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(event_hub, "RECENT", 3)
+    monkeypatch.setattr(event_hub, limit, value)
     stream, jobs = FakeStream(), Jobs()
     async with following(stream, jobs) as hub:
         first = hub.subscribe("jobs")
