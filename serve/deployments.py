@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 
 from actors.logs import configure_logs
+from actors.priority import step_back
 from actors.wiring import FORECASTER_APP, call_forecaster
 from settings import load
 
@@ -64,6 +65,7 @@ class ForecasterDeployment:
 
         settings = load()
         configure_logs(settings.log_level)
+        step_back()
         if settings.chronos_model is not None:
             _bound_threads()
         self._forecaster = Forecaster(load_chronos(settings.chronos_model))
