@@ -72,6 +72,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             yield
         finally:
             await hub.stop()
+            await connections.events.close()
             await connections.close()
 
     jwt_auth = build_auth(settings)

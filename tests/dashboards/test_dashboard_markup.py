@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboards.markup import PLACE_OF_PARTS, Markup
@@ -51,6 +51,7 @@ def test_after_something_else_was_shown_the_whole_is_sent() -> None:
     assert markup.html == FRAME.replace(PLACE_OF_PARTS, row("a", "1"))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2), min_size=1), max_size=12))
 def test_the_browser_always_shows_what_was_meant(states: list[dict[str, int]]) -> None:
     markup = Markup()
