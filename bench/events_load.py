@@ -21,6 +21,12 @@ JOBS = 10
 MAX_LENGTH = 20_000
 
 
+class Place(msgspec.Struct):
+    """Where in the stream an event is."""
+
+    id: str
+
+
 async def publish(rate: float, seconds: float, ids: list[uuid.UUID]) -> None:
     """Publish progress of all jobs in turn, one event a call as an actor does; each message carries the time."""
     redis = Redis.from_url(os.environ["FMRP_REDIS_URL"])
@@ -54,19 +60,24 @@ async def listen(count: int, url: str) -> None:
     all_open = asyncio.Event()
 
     async def client() -> None:
-        async with opened:
-            socket = await connect(url, additional_headers=headers, compression=None, proxy=None, open_timeout=30)
-        counts["open"] += 1
-        if counts["open"] == count:
-            all_open.set()
-        try:
-            async for frame in socket:
-                counts["frames"] += 1
-                counts["bytes"] += len(frame)
-                counts["events"] += len(msgspec.json.decode(frame, type=list[msgspec.Raw]))
-        except WebSocketException:
-            pass
-        counts[f"closed {socket.close_code}"] += 1
+        after = ""
+        while True:
+            async with opened:
+                address = url + (f"&after={after}" if after else "")
+                socket = await connect(address, additional_headers=headers, compression=None, proxy=None)
+            counts["open"] += 1
+            if counts["open"] == count:
+                all_open.set()
+            try:
+                async for frame in socket:
+                    counts["frames"] += 1
+                    counts["bytes"] += len(frame)
+                    events = msgspec.json.decode(frame, type=list[msgspec.Raw])
+                    counts["events"] += len(events)
+                    after = msgspec.json.decode(events[-1], type=Place).id or after
+            except WebSocketException:
+                pass
+            counts[f"closed {socket.close_code}"] += 1
 
     tasks = [asyncio.create_task(client()) for _ in range(count)]
     await asyncio.wait_for(all_open.wait(), 60)

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from serve_world import API, add_job, add_user, listening
 from sqlalchemy import event as database_event
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from actors.events import STREAM, Draining, JobChanged, JobData, JobProgressed
 from cluster.local.redis import EmbeddedRedis
@@ -172,6 +173,35 @@ async def test_a_client_that_takes_nothing_for_long_is_cut_off(world: World, mon
                 await asyncio.sleep(0.02)
         # Its buffers are full, so the reason (1013) may not reach it; the end does.
         assert await close_code(socket) in (1006, 1013)
+
+
+async def test_a_socket_ends_after_its_share_of_frames_and_its_client_misses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_sender, "FRAMES_PER_SOCKET", 5)
+    heard: list[str] = []
+    after, sockets = "0-0", 0
+
+    async def go_on() -> None:
+        for number in range(40):
+            await world.publish(number)
+            await asyncio.sleep(0.03)
+
+    publishing = asyncio.create_task(go_on())
+    async with asyncio.timeout(20):
+        while "39" not in heard:
+            sockets += 1
+            async with world.connect(f"?pace_ms=20&after={after}") as socket:
+                try:
+                    while "39" not in heard:
+                        frame = await receive(socket)
+                        heard.append(frame["data"]["message"])
+                        after = frame["id"]
+                except ConnectionClosed:
+                    assert socket.close_code == 1012
+    await publishing
+    assert heard == [str(number) for number in range(40)]
+    assert sockets > 2
 
 
 async def test_three_hundred_idle_sockets_leave_rest_answering(world: World) -> None:
