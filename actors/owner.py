@@ -94,17 +94,21 @@ def connect_redis(settings: Settings) -> Redis:
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class _InHand:
-    """An attempt an owner is at: running, then stopping once somebody wants it ended."""
+    """An attempt an owner is at: running, then stopping once somebody wants it ended. `over`: ended or given up."""
 
     run: JobRun
     task: asyncio.Task[None]
+    over: asyncio.Future[None]
     state: Literal["running", "stopping"] = "running"
 
 
 class Owner:
-    """Runs attempts of the jobs that belong to one piece of work; several at once."""
+    """Runs attempts of the jobs that belong to one piece of work; several at once.
+
+    A dispatcher may hold one itself, for work too small for an actor of its own.
+    """
 
     def __init__(self, work: Work, connections: Connections) -> None:
         self.work = work
@@ -117,7 +121,11 @@ class Owner:
         return {job_id: held.state for job_id, held in self._in_hand.items()}
 
     async def run(self, attempt: Attempt) -> Outcome:
-        """Perform one attempt; never raises, so that every end crosses the process boundary whole."""
+        """Perform one attempt; every end of the work is an outcome, and crosses the process boundary whole.
+
+        Raises:
+            ConnectionError: the attempt was given up by `replace`.
+        """
         if (earlier := self._in_hand.get(attempt.job_id)) is not None:
             if earlier.run.attempt >= attempt.number:
                 return Outcome("superseded")
@@ -132,10 +140,12 @@ class Owner:
 
     async def _run(self, attempt: Attempt) -> Outcome:
         run = JobRun(attempt, self.connections)
-        held = _InHand(run, asyncio.create_task(self._perform(run, attempt)))
+        loop = asyncio.get_running_loop()
+        held = _InHand(run, loop.create_task(self._perform(run, attempt)), loop.create_future())
+        held.task.add_done_callback(lambda _: _resolve(held.over))
         self._in_hand[attempt.job_id] = held
         try:
-            await asyncio.wait({held.task})
+            await held.over
         except asyncio.CancelledError:
             self._stop(held)
             raise
@@ -153,6 +163,8 @@ class Owner:
 
     def _outcome(self, held: _InHand, attempt: Attempt) -> Outcome:
         run, task = held.run, held.task
+        if not task.done():
+            raise ConnectionError("the attempt was given up")
         if run.is_stored:
             return Outcome("done", stored=True)
         if task.cancelled() or isinstance(error := task.exception(), Cancelled):
@@ -181,35 +193,17 @@ class Owner:
         held.run.stop()
         held.task.cancel()
 
-
-class LocalOwner:
-    """An owner in this very process, for work too small for an actor of its own."""
-
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._calls: set[asyncio.Task[Outcome]] = set()
-
-    async def run(self, attempt: Attempt) -> Outcome:
-        """Run an attempt."""
-        call = asyncio.create_task(self._owner.run(attempt))
-        self._calls.add(call)
-        try:
-            await asyncio.wait({call})
-        finally:
-            self._calls.discard(call)
-        if call.cancelled():
-            raise ConnectionError("the call was given up")
-        return call.result()
-
-    async def cancel(self, job_id: str, number: int) -> None:
-        """Ask an attempt to stop."""
-        await self._owner.cancel(job_id, number)
-
-    async def ping(self) -> object:
-        """It answers as long as its caller does."""
-        return dict(self._owner.in_hand)
+    async def ping(self) -> Mapping[str, str]:
+        """Answer at once, also while jobs run."""
+        return self.in_hand
 
     async def replace(self) -> None:
-        """Give up on everything it is at."""
-        for call in list(self._calls):
-            call.cancel()
+        """Give up on everything in hand, as if this owner had died; what does not listen goes on to its own end."""
+        for held in list(self._in_hand.values()):
+            self._stop(held)
+            _resolve(held.over)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -21,7 +21,7 @@ from actors.dispatch import Dispatcher
 from actors.kinds import KINDS, MAINTENANCE, WORKS, load_work_modules
 from actors.maintenance import MaintenanceWork
 from actors.observe import observe_connections, observed_call, start_observing
-from actors.owner import Connections, LocalOwner, Outcome, Owner, Work
+from actors.owner import Connections, Outcome, Owner, Work
 from actors.run import Attempt
 from actors.telemetry import traceparent
 from settings import Settings, load
@@ -246,7 +246,7 @@ def _draining_nodes() -> Mapping[str, int]:
 
 def _owners(connections: Connections) -> dict[str, OwnerPort]:
     owners: dict[str, OwnerPort] = {name: RayOwner(name) for name in (*OWNERS, *WORKS)}
-    owners[MAINTENANCE] = LocalOwner(Owner(MaintenanceWork(connections), connections))
+    owners[MAINTENANCE] = Owner(MaintenanceWork(connections), connections)
     return owners
 
 

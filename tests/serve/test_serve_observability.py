@@ -27,7 +27,7 @@ from actors.events import progress_event
 from actors.identity import IDENTITY
 from actors.logs import redact_fields
 from actors.metrics_exchange import write_snapshot
-from actors.owner import Connections, LocalOwner, Owner
+from actors.owner import Connections, Owner
 from actors.run import JobRun
 from actors.telemetry import configure_telemetry, current_ids, shutdown_telemetry
 from cluster.local.redis import free_port
@@ -88,7 +88,7 @@ async def test_one_trace_goes_from_the_request_through_the_row_to_the_attempts_s
     assert answer.status_code == 202
     assert answer.headers["x-trace-id"] == TRACE
     job_id = answer.json()["id"]
-    dispatcher = Dispatcher(connections.settings, connections, {"planning": LocalOwner(Owner(Work(), connections))})
+    dispatcher = Dispatcher(connections.settings, connections, {"planning": Owner(Work(), connections)})
     with capture_logs(processors=[structlog.contextvars.merge_contextvars, add_trace]) as lines:
         serving = asyncio.create_task(dispatcher.run())
         async with asyncio.timeout(20):
