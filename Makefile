@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench format lock clean
+.PHONY: help demo up test test-faults lint bench format lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/runtime ## Run one whole day of a made-up factory on a throw-away stack
 	@$(BIN)/fmrp demo
@@ -18,6 +18,9 @@ up: $(VENV)/runtime ## Start the stack and serve until Ctrl-C (DEMO_DATA=no leav
 
 test: $(VENV)/development ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(VENV)/development ## Run all fault tests, with five minutes of kills (FMRP_CHAOS_SECONDS); `make test` has a short form
+	@FMRP_FAULTS=full FMRP_CHAOS_SECONDS=$(or $(FMRP_CHAOS_SECONDS),300) $(BIN)/python -m pytest -m faults -s $(ARGS)
 
 lint: $(VENV)/development ## Check style, types and which room may import which
 	@$(BIN)/ruff check .

@@ -137,6 +137,39 @@ def day() -> None:
 
 
 @app.command()
+def restart() -> None:
+    """Restart dispatchers, API and actors of a running stack one by one; requests and jobs go on meanwhile.
+
+    Here, the stack of FMRP_DATA_DIR; in a cluster, the one RAY_ADDRESS names.
+    """
+    from cluster.local.attach import attached
+    from cluster.local.stack import find_running
+
+    with _explained():
+        settings = _settings()
+        with attached(settings):
+            from cluster.restart import rolling_restart
+
+            rolling_restart(find_running(settings), lambda text: console.print(f"[dim]{text}[/dim]"))
+    console.print("Everything has been restarted")
+
+
+@app.command()
+def drain(
+    host: Annotated[str | None, typer.Option(help="Only dispatchers of this host, as in a pod's preStop hook.")] = None,
+) -> None:
+    """Have dispatchers take no more jobs, hand over what they hold, and begin anew where there is room."""
+
+    async def ask(connections: Any) -> int:
+        from db.repositories import queue
+
+        async with connections.sessions.begin() as session:
+            return await queue.drain(session, host=host)
+
+    console.print(f"{_with_connections(ask)} dispatchers asked to drain")
+
+
+@app.command()
 def mappings() -> None:
     """List the mappings a file can be read with."""
     from ingestion.mapping import load_mappings

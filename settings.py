@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     required_connectors: tuple[str, ...] = Field(default=(), description="Connectors without which nothing starts.")
 
     log_level: str = "INFO"
+    otlp_endpoint: str | None = Field(
+        default=None, description="Base address of an OTLP/HTTP collector for traces; without one none are exported."
+    )
+    trace_sample_ratio: float = Field(default=1.0, ge=0.0, le=1.0, description="Share of new traces that is exported.")
+    metrics_interval_s: float = Field(default=5.0, gt=0.0, le=60.0, description="How often a process reports metrics.")
 
     @property
     def inbox_dir(self) -> Path:

@@ -15,11 +15,12 @@ from typing import Any, Literal
 import asyncpg
 import structlog
 
-from actors import schedules
+from actors import metrics, schedules
 from actors.attempts import Attempts, OwnerPort
 from actors.kinds import KINDS
 from actors.liveness import Membership, every
 from actors.owner import Connections
+from actors.relay import EventRelay
 from actors.retry import is_passing
 from actors.settle import Settlement, state_event
 from db.repositories import queue
@@ -71,6 +72,7 @@ class Dispatcher:
                     self._listen(),
                     self._beat(),
                     every(self._membership.interval_s, "burial", self._membership.bury_dead),
+                    EventRelay(self._connections.engine, self._connections.events).run(),
                     every(SCHEDULE_S, "schedules", self._start_due),
                 )
             ]
@@ -130,7 +132,8 @@ class Dispatcher:
             return []
         for job in claimed:
             self._attempts.start(job)
-        await self._connections.events.publish_all([state_event(job, "running", step="starting") for job in claimed])
+            metrics.attempt_begins(job.kind, job.waited_s)
+        await self._connections.tell(state_event(job, "running", job.changed_at, step="starting") for job in claimed)
         return claimed
 
     async def _beat(self) -> None:
@@ -142,7 +145,9 @@ class Dispatcher:
                 if state is None:
                     log.warning("taken for dead: attempts in hand are abandoned")
                     self._attempts.abandon()
-                    await self._membership.join()
+                    if not await self._membership.join(is_new_life=False):
+                        log.warning("this dispatcher lives elsewhere by now: this one ends")
+                        await self.stop()
                 elif state == "draining":
                     await self.stop()
                 await self._membership.give_back_strays()

@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from actors import metrics
 from actors.backlog import Backlog
 from db.models.job import Job
 
@@ -224,6 +225,7 @@ class EventStream:
                 try:
                     return await self._send(events)
                 except (RedisError, OSError) as error:
+                    metrics.events_published(0, failed=len(events))
                     log.warning("event not published", type=events[0].type, count=len(events), reason=str(error))
         # Behind what waits already, so that they arrive in order.
         for event in events:
@@ -267,6 +269,7 @@ class EventStream:
         # A TimeoutError is an OSError.
         async with asyncio.timeout(PUBLISH_PATIENCE_S):
             ids = await self._append(keys=[STREAM, f"{STREAM}:seq"], args=arguments)
+        metrics.events_published(len(ids))
         return [each.decode() for each in ids]
 
     async def newest_id(self) -> str:

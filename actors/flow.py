@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.kinds import KINDS, Stage
@@ -42,7 +41,7 @@ async def start_stage(session: AsyncSession, parent: Job) -> list[Job]:
     while parent.stage < len(parent.steps) and not parent.steps[parent.stage]["jobs"]:
         parent.stage += 1
     if parent.stage >= len(parent.steps):
-        return [_close(parent, "done", await repository.children(session, parent.id))]
+        return [await _close(session, parent, "done")]
     jobs = parent.steps[parent.stage]["jobs"]
     parent.step = jobs[0][0]
     made = [
@@ -60,7 +59,7 @@ async def start_stage(session: AsyncSession, parent: Job) -> list[Job]:
         for kind, parameters in jobs
     ]
     session.add_all(made)
-    parent.changed_at = func.now()
+    parent.changed_at = await repository.clock(session)
     await session.flush()
     await queue.announce(session)
     return made
@@ -76,7 +75,7 @@ async def advance_parent(session: AsyncSession, child: Job) -> list[Job]:
     siblings = await repository.children(session, parent.id, parent.stage)
     ended = [job for job in siblings if job.state in FINAL_STATES]
     parent.progress = min((parent.stage + len(ended) / len(siblings)) / max(len(parent.steps), 1), 1.0)
-    parent.changed_at = func.now()
+    parent.changed_at = await repository.clock(session)
     if len(ended) < len(siblings):
         await session.flush()
         return [parent]
@@ -95,21 +94,22 @@ async def _end_stage(session: AsyncSession, parent: Job, siblings: Any) -> list[
         worst = min(
             (job for job in siblings if job.state in _WORST_FIRST), key=lambda job: _WORST_FIRST.index(job.state)
         )
-        return [_close(parent, worst.state, await repository.children(session, parent.id), worst)]
+        return [await _close(session, parent, worst.state, worst)]
     if not is_last and not parent.cancel_requested:
         parent.stage += 1
         return [parent, *await start_stage(session, parent)]
     # A step that was done before it heard of the cancellation is the last one all the same.
     state = "done" if is_last else "cancelled"
-    return [_close(parent, state, await repository.children(session, parent.id))]
+    return [await _close(session, parent, state)]
 
 
-def _close(parent: Job, state: str, children: Any, worst: Job | None = None) -> Job:
+async def _close(session: AsyncSession, parent: Job, state: str, worst: Job | None = None) -> Job:
+    children = await repository.children(session, parent.id)
     failed = [job for job in children if job.state in ("failed", "held")]
     parent.state = state
     parent.step = worst.kind if worst else ""
     parent.progress = 1.0 if state == "done" else parent.progress
-    parent.finished_at = parent.changed_at = func.now()
+    parent.finished_at = parent.changed_at = await repository.clock(session)
     parent.result = _results(children)
     parent.error = f"{worst.kind}: {worst.error}" if worst and worst.error else None
     parent.message = f"without {', '.join(_name(job) for job in failed)}" if state == "done" and failed else ""

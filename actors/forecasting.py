@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors import metrics
 from actors.owner import Connections
 from actors.run import JobRun
 from db.models import ForecastRun
@@ -69,6 +70,7 @@ class ForecastingWork:
             f"{result.series.height:,} items",
             store,
         )
+        metrics.FORECAST_ITEMS.inc(result.series.height)
 
     async def _fit(
         self, run: JobRun, series: pl.DataFrame, classes: Classification, lead_times: pl.DataFrame, horizon: int

@@ -20,8 +20,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
+from actors import metrics
 from actors.owner import Connections
 from actors.run import JobRun
+from actors.telemetry import span
 from db.models import IngestRun, Source, SourceFile
 from db.repositories import jobs, sources, targets
 from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
@@ -47,6 +49,7 @@ class IngestionWork:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._mappings = load_mappings()
+        metrics.prepare_ingestion({mapping.target for mapping in self._mappings.values()})
         self._plugins: LoadReport = load_connectors()
         settings = connections.settings
         self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)
@@ -153,7 +156,8 @@ class IngestionWork:
             run.report(done + share * 0.7 * fraction, "reading", f"{file.name}: {message}")
 
         try:
-            taken = await run.in_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
+            with span("read file", mapping=mapping.name, bytes=file.size):
+                taken = await run.in_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
         except IngestionError as error:
             await self._record_failure(run, file, mapping.name, mapping.target, str(error))
             raise
@@ -173,7 +177,8 @@ class IngestionWork:
             started_at=started,
         )
         try:
-            await self._store(run, file, mapping, taken, record, done + share * 0.8)
+            with span("store rows", rows=taken.taken, target=taken.target):
+                await self._store(run, file, mapping, taken, record, done + share * 0.8)
         except DBAPIError as error:
             if not is_refused_value(error):
                 raise
@@ -181,6 +186,12 @@ class IngestionWork:
             refusal = IngestionError(f"the database refused a value: {_first_line(error)}", file=file.name)
             await self._record_failure(run, file, mapping.name, mapping.target, str(refusal))
             raise refusal from error
+        metrics.file_read(
+            taken.target,
+            "done",
+            {"read": taken.read, "taken": taken.taken, "merged": taken.merged, "rejected": taken.rejected_count},
+            (datetime.now(UTC) - started).total_seconds(),
+        )
 
     async def _store(
         self, run: JobRun, file: SourceFile, mapping: Mapping, taken: Ingested, record: IngestRun, progress: float
@@ -202,6 +213,7 @@ class IngestionWork:
             )  # fmt: skip
             await sources.add_run(session, record)
             await sources.settle_file(session, file.id, "ingested")
+        metrics.file_read(mapping.target, "unchanged", {"read": earlier.read, "merged": earlier.read})
 
     async def _record_failure(self, run: JobRun, file: SourceFile, mapping: str, target: str, error: str) -> None:
         async with run.sessions.begin() as session:
@@ -209,6 +221,7 @@ class IngestionWork:
             record = _run_row(run, file.source, file.name, file.id, mapping, target, "failed", error=error)
             await sources.add_run(session, record)
             await sources.settle_file(session, file.id, "failed")
+        metrics.file_read(target or "unknown", "failed", {})
 
     def _mapping(self, name: str) -> Mapping:
         found = self._mappings.get(name)

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import flow
 from actors.kinds import KINDS
+from actors.telemetry import traceparent
 from db.models.job import DEAD_STATES, FINAL_STATES, Job
 from db.repositories import jobs as repository
 from db.repositories import queue
@@ -47,7 +47,6 @@ async def start(
     run_at: datetime | None = None,
     delay_s: float = 0.0,
     schedule_id: uuid.UUID | None = None,
-    trace_context: str | None = None,
 ) -> tuple[Job, bool]:
     """Enqueue a job; returns it and whether it is new. Higher `priority` goes first; `run_at` or `delay_s` defer it.
 
@@ -81,12 +80,12 @@ async def start(
         max_attempts=max_attempts,
         priority=priority,
         schedule_id=schedule_id,
-        trace_context=trace_context,
+        trace_context=traceparent(),
     )
     if run_at is not None:
         job.run_at = run_at
     elif delay_s > 0:
-        job.run_at = func.now() + timedelta(seconds=delay_s)
+        job.run_at = await repository.clock(session) + timedelta(seconds=delay_s)
     try:
         async with session.begin_nested():
             await _insert(session, job)
@@ -118,7 +117,7 @@ async def _insert(session: AsyncSession, job: Job) -> None:
     """A job waits for a dispatcher; a parent runs from the start, as what waits is its first stage."""
     if KINDS[job.kind].owner is None:
         job.state = "running"
-        job.started_at = func.now()
+        job.started_at = await repository.clock(session)
         job.attempts = 1
         job.stage = 0
         job.steps = await flow.stages_of(session, job.kind, job.parameters)
@@ -160,6 +159,7 @@ async def start_many(
             "requested_by": requested_by,
             "max_attempts": max_attempts,
             "priority": priority,
+            "trace_context": traceparent(),
         }
         rows.append(row)
     await queue.add_many(session, rows)
@@ -190,10 +190,10 @@ async def cancel(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
 
 async def _cancel_one(session: AsyncSession, job: Job) -> list[Job]:
     job.cancel_requested = True
-    job.changed_at = func.now()
+    job.changed_at = now = await repository.clock(session)
     if job.state == "waiting":
         job.state = "cancelled"
-        job.finished_at = func.now()
+        job.finished_at = now
     else:
         await queue.announce(session, queue.CANCELLATIONS, str(job.id))
     await session.flush()
@@ -211,11 +211,12 @@ async def retry(session: AsyncSession, job_id: uuid.UUID) -> list[Job]:
         raise NotAllowed(f"the job is {job.state if job else 'unknown'}; only failed or cancelled jobs can be retried")
     if KINDS[job.kind].owner is None:
         return await _retry_parent(session, job)
-    _reset(job, "waiting")
+    now = await repository.clock(session)
+    _reset(job, "waiting", now)
     changed = [job]
     parent = await repository.get(session, job.parent_id, lock=True) if job.parent_id else None
     if parent is not None and parent.state in RETRIABLE_STATES:
-        _reset(parent, "running")
+        _reset(parent, "running", now)
         changed.append(parent)
     await session.flush()
     await queue.announce(session)
@@ -232,7 +233,7 @@ async def _retry_parent(session: AsyncSession, parent: Job) -> list[Job]:
     for child in ended:
         changed += [each for each in await retry(session, child.id) if each not in changed]
     if not ended:  # cancelled between two stages
-        _reset(parent, "running")
+        _reset(parent, "running", await repository.clock(session))
         parent.stage += 1
         await session.flush()
         changed = [parent, *await flow.start_stage(session, parent)]
@@ -248,11 +249,11 @@ async def retry_dead(session: AsyncSession, *, kind: str | None = None, limit: i
     return changed
 
 
-def _reset(job: Job, state: str) -> None:
+def _reset(job: Job, state: str, now: datetime) -> None:
     # Attempts go on counting: a run thought dead, back from an earlier attempt, must not pass for the new one.
     job.state = state
     job.failures = job.losses = 0
-    job.run_at = job.changed_at = func.now()
+    job.run_at = job.changed_at = now
     job.waiting_key = job.worker = None
     job.cancel_requested = False
     job.error = job.traceback = job.finished_at = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -17,11 +17,14 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.events import EventStream
+from actors import metrics
+from actors.events import Event, EventStream, JobChanged, job_event
 from actors.kinds import load_work_modules
+from actors.observe import observed_attempt
 from actors.retry import is_passing
 from actors.run import Attempt, Cancelled, JobRun
 from db.engine import SessionFactory, create_engine, session_factory
+from db.models.job import FINAL_STATES, Job
 from db.repositories import jobs as repository
 from settings import Settings
 
@@ -64,8 +67,17 @@ class Connections:
         self.redis = connect_redis(settings)
         self.events = EventStream(self.redis, settings.events_max_length)
 
+    async def tell(self, changed: Iterable[Event | Job]) -> None:
+        """Publish what a committed transaction has changed, and count the jobs that ended by it."""
+        events = [job_event(each) if isinstance(each, Job) else each for each in changed]
+        for event in events:
+            if isinstance(event, JobChanged) and event.data.state in FINAL_STATES:
+                metrics.job_ended(event.data.kind, event.data.state)
+        await self.events.publish_all(events)
+
     async def close(self) -> None:
         """Give everything back."""
+        await self.events.close()
         await self.redis.aclose()
         await self.engine.dispose()
 
@@ -110,7 +122,16 @@ class Owner:
             if earlier.run.attempt >= attempt.number:
                 return Outcome("superseded")
             self._stop(earlier)  # whoever waited for it is gone
-        run = JobRun(attempt, self.connections.sessions, self.connections.events)
+        observed = observed_attempt(
+            attempt.job_id, attempt.number, actor=self.work.name, traceparent=attempt.trace_context, kind=attempt.kind
+        )
+        with observed as seen:
+            outcome = await self._run(attempt)
+            seen.end = outcome.end
+        return outcome
+
+    async def _run(self, attempt: Attempt) -> Outcome:
+        run = JobRun(attempt, self.connections)
         held = _InHand(run, asyncio.create_task(self._perform(run, attempt)))
         self._in_hand[attempt.job_id] = held
         try:
@@ -132,7 +153,6 @@ class Owner:
 
     def _outcome(self, held: _InHand, attempt: Attempt) -> Outcome:
         run, task = held.run, held.task
-        bound = log.bind(job=attempt.job_id, run=attempt.number, kind=attempt.kind, actor=self.work.name)
         if run.is_stored:
             return Outcome("done", stored=True)
         if task.cancelled() or isinstance(error := task.exception(), Cancelled):
@@ -142,7 +162,7 @@ class Owner:
         if error is not None and not isinstance(error, Exception):
             raise error  # not a fault of the work: this process is to end
         if error is not None:
-            bound.warning("attempt failed", reason=str(error), exc_info=error)
+            log.warning("attempt failed", kind=attempt.kind, reason=str(error), exc_info=error)
             trace = "".join(traceback.format_exception(error))
             return Outcome("failed", str(error) or type(error).__name__, trace, is_passing(error))
         if run.ended is None:

@@ -15,13 +15,15 @@ import structlog
 from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
+from actors import metrics
 from actors.attempts import OwnerPort
 from actors.dispatch import Dispatcher
-from actors.kinds import MAINTENANCE, WORKS, load_work_modules
-from actors.logs import configure_logs
+from actors.kinds import KINDS, MAINTENANCE, WORKS, load_work_modules
 from actors.maintenance import MaintenanceWork
+from actors.observe import observe_connections, observed_call, start_observing
 from actors.owner import Connections, LocalOwner, Outcome, Owner, Work
 from actors.run import Attempt
+from actors.telemetry import traceparent
 from settings import Settings, load
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ async def fit_shard(
     series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
 ) -> ChunkResult:
     """Have one forecaster replica fit a shard of series."""
-    chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon)
+    chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon, traceparent())
     return chunk
 
 
@@ -57,7 +59,8 @@ async def call_forecaster(method: str, *arguments: Any) -> Any:
 
     try:
         handle = serve.get_app_handle(FORECASTER_APP)
-        return await getattr(handle, method).remote(*arguments)
+        with observed_call(method):
+            return await getattr(handle, method).remote(*arguments)
     except RayTaskError:
         raise  # the model's own fault: another attempt would meet it again
     except (RayError, RayServeException) as error:
@@ -86,8 +89,9 @@ class OwnerActor:
 
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
-        configure_logs(settings.log_level)
+        start_observing(settings, name)
         connections = Connections(settings, name)
+        self._reporter = observe_connections(connections.engine, connections.redis, settings)
         self._owner = Owner(build_work(name, connections), connections)
 
     async def run(self, attempt: Attempt) -> Outcome:
@@ -98,9 +102,9 @@ class OwnerActor:
         """Ask an attempt to stop."""
         await self._owner.cancel(job_id, number)
 
-    async def ping(self) -> dict[str, str]:
-        """Answer, even while jobs run, with the jobs in hand."""
-        return dict(self._owner.in_hand)
+    async def ping(self) -> dict[str, object]:
+        """Answer, even while jobs run, with the process and the jobs in hand."""
+        return {"pid": os.getpid(), "in_hand": dict(self._owner.in_hand)}
 
 
 class IngestionActor(OwnerActor):
@@ -150,7 +154,7 @@ class RayOwner:
         await self._find().cancel.remote(job_id, number)
 
     async def ping(self) -> object:
-        """Answer with the jobs in hand."""
+        """Answer, even while jobs run."""
         return await self._find().ping.remote()
 
     async def replace(self) -> None:
@@ -184,29 +188,36 @@ class DispatcherActor:
 
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
-        configure_logs(settings.log_level)
+        start_observing(settings, name)
         connections = Connections(settings, name)
+        self._reporter = observe_connections(connections.engine, connections.redis, settings)
+        metrics.prepare_kinds(KINDS)
         actor = ray.get_runtime_context().get_actor_id()
         self._dispatcher = Dispatcher(settings, connections, _owners(connections), name=name, actor=actor)
         self._is_leaving = False
         self._serving = asyncio.create_task(self._serve())
         self._watching = asyncio.create_task(self._watch_node())
 
-    async def ping(self) -> str:
-        """Answer with the dispatcher's state.
+    async def ping(self) -> dict[str, object]:
+        """Answer with the dispatcher's state and process.
 
         Raises:
             RuntimeError: the serving task has ended, which only `stop` should bring about.
         """
         if self._serving.done():
             raise RuntimeError("the dispatcher no longer serves the queue")
-        return self._dispatcher.state
+        return {"state": self._dispatcher.state, "pid": os.getpid()}
+
+    async def drain(self) -> None:
+        """Hand over and begin anew in a fresh process."""
+        await self._dispatcher.stop()
 
     async def stop(self) -> None:
         """Drain for good: the caller ends the actor afterwards."""
         self._is_leaving = True
         await self._dispatcher.stop()
         await asyncio.wait({self._serving})
+        await self._reporter.stop()
 
     async def _serve(self) -> None:
         await self._dispatcher.run()

@@ -11,6 +11,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from dashboards.logs import configure_logs
+
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -54,9 +56,7 @@ async def serve(options: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     options = arguments(argv)
-    logging.basicConfig(
-        level=options.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure_logs(options.log_level)
     for noisy in ("bokeh", "tornado.access", "httpx", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return asyncio.run(serve(options))

@@ -16,14 +16,17 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.logs import configure_logs
+from actors.metrics import EVENT_CLIENTS
+from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
+from serve.observation import observed
 from serve.problems import EXCEPTION_HANDLERS
 from serve.routes import auth, events, forecasts, items, jobs, operations, plans, queue, schedules, sources
+from serve.scrape import ScrapePage
 from serve.security import PUBLIC, build_auth, require_role
 from settings import Settings
 
@@ -60,17 +63,21 @@ async def add_security_headers(message: Message, _scope: Scope) -> None:
 
 def build_app(settings: Settings, predict: Predict) -> Litestar:
     """The API under /api/v1. `predict` forwards ad-hoc series to the forecaster."""
-    configure_logs(settings.log_level)
+    start_observing(settings, "api")
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         connections = Connections(settings, "api")
         hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
+        app.state["scrape_page"] = ScrapePage(connections)
+        EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
+        reporter = observe_connections(connections.engine, connections.redis, settings)
         try:
             yield
         finally:
+            await reporter.stop()
             await hub.stop()
             await connections.events.close()
             await connections.close()
@@ -95,7 +102,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
     )
     # Balancers and monitors look at the root; documented once, under the prefix.
     at_root = Router("/", route_handlers=[operations.get_health, operations.get_metrics], include_in_schema=False)
-    return Litestar(
+    app = Litestar(
         route_handlers=[api, at_root],
         lifespan=[lifespan],
         state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
@@ -108,6 +115,8 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         request_max_body_size=BODY_LIMIT,
         before_send=[add_security_headers],
     )
+    app.asgi_handler = observed(app.asgi_handler)
+    return app
 
 
 def _openapi() -> OpenAPIConfig:

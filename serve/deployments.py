@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import SpanKind
 from ray import serve
 
-from actors.logs import configure_logs
+from actors.observe import start_observing
 from actors.priority import step_back
+from actors.telemetry import continued, joined, traceparent
 from actors.wiring import FORECASTER_APP, call_forecaster
 from settings import load
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from serve.forecaster import AdHoc
 
 API_APP = "api"
+API_PREFIX = "/"
 
 
 async def predict_on_replicas(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
     """Send ad-hoc series to the forecaster deployment; its ConnectionError becomes the API's 503."""
-    answer: list[dict[str, Any]] = await call_forecaster("predict", (series, horizon))
+    answer: list[dict[str, Any]] = await call_forecaster("predict", (series, horizon), traceparent())
     return answer
 
 
@@ -42,6 +45,8 @@ def build_api() -> Any:
 # since idle sockets would look like load to an autoscaler.
 @serve.deployment(
     num_replicas=1,
+    # A replica that replaces another one is up before the old one goes: no request waits for an import.
+    max_surge_percent=100,
     max_ongoing_requests=2000,
     graceful_shutdown_timeout_s=10,
     ray_actor_options={"num_cpus": 0.5},
@@ -60,29 +65,42 @@ class Api:
 class ForecasterDeployment:
     """CPU inference. Loaded and warm before the replica counts as ready; a model that fails to load fails it."""
 
-    def __init__(self) -> None:
+    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits a replica's constructor
+        from actors.metrics_exchange import MetricsReporter
+        from actors.owner import connect_redis
         from serve.forecaster import Forecaster, load_chronos
 
         settings = load()
-        configure_logs(settings.log_level)
+        start_observing(settings, "forecaster")
         step_back()
         if settings.chronos_model is not None:
             _bound_threads()
         self._forecaster = Forecaster(load_chronos(settings.chronos_model))
         self._forecaster.warm_up()
+        self._reporter = MetricsReporter(connect_redis(settings), settings.metrics_interval_s)
+        self._reporter.start()
 
     async def fit_shard(
-        self, series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
+        self,
+        series: pl.DataFrame,
+        classification: Classification,
+        lead_times: pl.DataFrame,
+        horizon: int,
+        caller: str | None = None,
     ) -> ChunkResult:
-        """Forecast one shard of a run, off the event loop."""
-        return await asyncio.to_thread(self._forecaster.fit_shard, series, classification, lead_times, horizon)
+        """Forecast one shard of a run, off the event loop; `caller` is the traceparent of the attempt."""
+        with continued(caller, "fit shard", items=classification.items.height, horizon=horizon):
+            return await asyncio.to_thread(self._forecaster.fit_shard, series, classification, lead_times, horizon)
 
     @serve.batch(  # type: ignore[untyped-decorator]  # Ray ships no types
         max_batch_size=32, batch_wait_timeout_s=0.01
     )
-    async def predict(self, asked: list[tuple[list[AdHoc], int]]) -> list[list[dict[str, Any]]]:
-        """Ad-hoc requests that arrive together are answered in one pass."""
-        return await asyncio.to_thread(self._forecaster.predict, asked)
+    async def predict(
+        self, asked: list[tuple[list[AdHoc], int]], callers: list[str | None]
+    ) -> list[list[dict[str, Any]]]:
+        """Ad-hoc requests that arrive together are answered in one pass, a step of the first one's trace."""
+        with joined(callers[0], "predict", SpanKind.CONSUMER, *callers[1:], requests=len(asked)):
+            return await asyncio.to_thread(self._forecaster.predict, asked)
 
 
 def _bound_threads() -> None:
@@ -97,4 +115,4 @@ _forecaster: Any = ForecasterDeployment
 api = _api.bind()
 forecaster = _forecaster.bind()
 """Import paths of a Serve config file: `serve.deployments:api`, `serve.deployments:forecaster`."""
-APPLICATIONS = ((FORECASTER_APP, forecaster, None), (API_APP, api, "/"))
+APPLICATIONS = ((FORECASTER_APP, forecaster, None), (API_APP, api, API_PREFIX))

@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from actors.events import Draining, Entry, EventStream, JobRow, Snapshot, SnapshotData, id_key
+from actors.metrics import event_arrived
 from serve.event_queue import LENGTH_AFTER_CUT, Item, Known, Subscription, Told, item_of
 
 RETRY_S = 0.5
@@ -185,6 +186,7 @@ class EventHub:
             if event is None:
                 self._unreadable(entry.id)
                 continue
+            event_arrived(event.at)
             expected = self._seqs.get(event.topic, event.seq - 1) + 1
             self._seqs[event.topic] = event.seq
             if event.seq != expected:

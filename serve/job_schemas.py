@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from actors.kinds import Kind
+from actors.kinds import KINDS, Kind
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 
 JobState = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
 MissedRuns = Literal["skip", "run_once", "run_all"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+KindName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, examples=list(KINDS))]
 Priority = Annotated[int, msgspec.Meta(ge=-100, le=100, description="higher goes first")]
 Attempts = Annotated[int, msgspec.Meta(ge=1, le=20)]
 
@@ -24,7 +25,7 @@ class JobIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `delay_s` or `run_at` defer it; without either it is due at once.
     """
 
-    kind: Name
+    kind: KindName
     parameters: dict[str, Any] = {}
     priority: Priority = 0
     delay_s: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 0.0
@@ -161,7 +162,7 @@ class ScheduleIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When to start what. `cron` has five fields; `missed_runs` says what to do about times nothing ran."""
 
     name: Name
-    kind: Name
+    kind: KindName
     cron: Annotated[str, msgspec.Meta(max_length=100)]
     time_zone: Annotated[str, msgspec.Meta(max_length=60)] | None = None
     parameters: dict[str, Any] = {}

@@ -19,10 +19,12 @@ import pytest
 import redis as redis_client
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
+from stacks import running_stack
 
 from actors.owner import Connections
 from cluster.local.postgres import EmbeddedPostgres
 from cluster.local.redis import EmbeddedRedis
+from cluster.local.stack import Stack
 from db import migrate
 from settings import Settings, normalise_database_url
 
@@ -138,6 +140,13 @@ async def connections(settings: Settings) -> AsyncIterator[Connections]:
     opened = Connections(settings, "test")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The running stack that end-to-end and fault tests share."""
+    with running_stack() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

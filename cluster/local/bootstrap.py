@@ -10,8 +10,8 @@ from actors.schedules import next_runs
 from db import migrate
 from db.engine import create_engine, session_factory
 from db.models import Schedule, Source
+from db.repositories import jobs, sources, users
 from db.repositories import schedules as schedule_repository
-from db.repositories import sources, users
 from serve.security import hash_password
 from settings import Settings
 
@@ -72,7 +72,7 @@ async def prepare_database(settings: Settings) -> str | None:
 
 async def put_default_schedules(session: AsyncSession, time_zone: str) -> None:
     """Add the schedules a new system begins with; what is there already is left as it was set."""
-    now = await schedule_repository.clock(session)
+    now = await jobs.clock(session)
     for name, kind, cron, enabled in DEFAULT_SCHEDULES:
         if await schedule_repository.find(session, name) is None:
             next_run_at = next_runs(cron, time_zone, now)[0]

@@ -19,13 +19,17 @@ import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 
-from actors.wiring import NAMESPACE, start_actors
+from actors.logs import configure_logs
+from actors.wiring import NAMESPACE, dispatcher_names, start_actors
+from cluster.local.stack import ADDRESS_FILE
 from serve.deployments import APPLICATIONS
 from settings import Settings, load
 
 OBJECT_STORE_BYTES = 300 * 1024 * 1024
 # Ray adds about 70 characters to it.
 LONGEST_TEMPORARY_FOLDER = 30
+# What handing over takes beyond the patience with running jobs.
+STOP_ROOM_S = 8.0
 HEAD_PROCESSES = ("raylet", "gcs_server")
 
 
@@ -73,12 +77,14 @@ def watch(stopped: threading.Event) -> int:
 
 
 def stop() -> None:
-    """Let the dispatcher finish what it holds, then take everything down."""
+    """Let the dispatchers hand over what they hold, then take everything down."""
+    settings = load()
     try:
-        dispatcher = ray.get_actor("dispatcher", namespace=NAMESPACE)
-        ray.get(dispatcher.stop.remote(5.0), timeout=8)
+        dispatchers = [ray.get_actor(name, namespace=NAMESPACE) for name in dispatcher_names(settings)]
+        stops = [dispatcher.stop.remote() for dispatcher in dispatchers]
+        ray.get(stops, timeout=settings.drain_patience_s + STOP_ROOM_S)
     except (ValueError, ray.exceptions.RayError) as error:
-        sys.stderr.write(f"dispatcher not stopped politely: {error}\n")
+        sys.stderr.write(f"dispatchers not stopped politely: {error}\n")
     serve.shutdown()
     ray.shutdown()
 
@@ -89,8 +95,12 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     began = time.monotonic()
-    start(load())
-    Path(sys.argv[1]).write_text(f"{time.monotonic() - began:.1f}")
+    settings = load()
+    configure_logs(settings.log_level, "ray-head")
+    start(settings)
+    ready = Path(sys.argv[1])
+    ready.with_name(ADDRESS_FILE).write_text(ray.get_runtime_context().gcs_address)
+    ready.write_text(f"{time.monotonic() - began:.1f}")
     code = watch(stopped)
     if code == 0:
         stop()

@@ -28,6 +28,8 @@ from cluster.local.secrets import StackSecrets, load_or_create, write_private
 from settings import Settings
 
 RUN_FILE = "stack.json"
+# Written by the Ray head beside its ready file: where other processes of this machine reach the cluster.
+ADDRESS_FILE = "ray.address"
 READY_PATIENCE_S = 120.0
 
 Say = Callable[[str], None]

@@ -38,10 +38,9 @@ class Job(Keyed, Base):
         Index("ix_job_running", "worker", postgresql_where=text("state = 'running'")),
         Index("ix_job_state_created_at", "state", "created_at"),
         Index("ix_job_changed_at", "changed_at"),
+        Index("ix_job_day_done", "finished_at", postgresql_where=text("kind = 'day' AND state = 'done'")),
         UniqueConstraint("requested_by", "idempotency_key"),
     )
-    # Times are the server's: what it filled in comes back with the statement, as async code cannot load it later.
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - the declarative base's own way
 
     kind: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="waiting")
@@ -100,7 +99,6 @@ class KindControl(Base):
 
     __tablename__ = "kind_control"
     __table_args__ = (CheckConstraint("concurrency >= 0", name="concurrency"),)
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - the declarative base's own way
 
     kind: Mapped[str] = mapped_column(primary_key=True)
     paused: Mapped[bool] = mapped_column(server_default="false")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, delete, func, insert, or_, select, text, update
@@ -22,6 +22,12 @@ _ANEW = {"populate_existing": True}
 
 class Superseded(Exception):
     """A later attempt of the job has begun, or the job has ended: this run must write nothing more."""
+
+
+async def clock(session: AsyncSession) -> datetime:
+    """The server's time at the start of this transaction. It alone says when something happened, or is due."""
+    now: datetime = (await session.execute(select(func.now()))).scalar_one()
+    return now
 
 
 async def get(session: AsyncSession, job_id: uuid.UUID, *, lock: bool = False) -> Job | None:
@@ -215,7 +221,7 @@ async def set_control(session: AsyncSession, kind: str, changed_by: str, **value
     for name, value in values.items():
         setattr(control, name, value)
     control.changed_by = changed_by
-    control.changed_at = func.now()
+    control.changed_at = await clock(session)
     await session.flush()
 
 

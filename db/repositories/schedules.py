@@ -1,4 +1,4 @@
-"""SQL of schedules. Their time is the server's: it alone decides what is due."""
+"""SQL of schedules."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models.job import Schedule
 from db.paging import Rows
-
-
-async def clock(session: AsyncSession) -> datetime:
-    """The server's time at the start of this transaction."""
-    now: datetime = (await session.execute(select(func.now()))).scalar_one()
-    return now
 
 
 async def due(session: AsyncSession, now: datetime) -> Sequence[Schedule]:

@@ -17,6 +17,7 @@ from actors.kinds import KINDS
 from actors.owner import Connections
 from db.models.job import Schedule
 from db.paging import Order, fetch_page
+from db.repositories import jobs as job_repository
 from db.repositories import schedules as repository
 from serve.job_schemas import JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
 from serve.problems import ERRORS, Conflict, NotFound
@@ -106,7 +107,7 @@ async def preview(
 ) -> list[str]:
     """UTC times, to look at before a schedule is saved."""
     zone = _zone(state.connections, time_zone)
-    now = await repository.clock(session)
+    now = await job_repository.clock(session)
     return [moment.isoformat() for moment in schedules.next_runs(cron, zone, now, count)]
 
 
@@ -124,7 +125,7 @@ async def _put(connections: Connections, schedule: Schedule, data: ScheduleIn, *
             for name in ("name", "kind", "cron", "parameters", "priority", "missed_runs", "enabled"):
                 setattr(schedule, name, getattr(data, name))
             schedule.time_zone = zone
-            schedule.next_run_at = schedules.next_runs(data.cron, zone, await repository.clock(session))[0]
+            schedule.next_run_at = schedules.next_runs(data.cron, zone, await job_repository.clock(session))[0]
             schedule.last_error = None
             session.add(schedule)
             await session.flush()

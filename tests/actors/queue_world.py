@@ -74,7 +74,7 @@ def attempt_of(job: Job) -> Attempt:
 
 async def run_of(connections: Connections, job: Job) -> JobRun:
     """The attempt as its owner's work is handed it."""
-    run = JobRun(attempt_of(job), connections.sessions, connections.events)
+    run = JobRun(attempt_of(job), connections)
     run.follow(await get(connections, job.parent_id) if job.parent_id else None)
     return run
 

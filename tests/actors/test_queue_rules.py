@@ -317,3 +317,22 @@ async def test_many_jobs_are_started_in_one_statement(connections: Connections, 
             await jobs.start_many(session, "plan", [{}], requested_by="anna")
     assert len(set(ids)) == 1000
     assert await scalar(connections, "SELECT count(*) FROM job WHERE state = 'waiting'") == 1000
+
+
+async def test_one_that_was_cut_off_gives_way_to_its_successor(connections: Connections) -> None:
+    work = PlannedWork()
+    async with dispatching(connections, owners_of(connections, work), "one") as cut_off:
+
+        async def serving() -> bool:
+            return cut_off.state == "serving"
+
+        await until(serving, "the first dispatcher")
+        async with dispatching(connections, owners_of(connections, work), "one") as successor:
+
+            async def gave_way() -> bool:
+                return cut_off.state == "stopped"
+
+            await until(gave_way, "the end of the one that was replaced")
+            job = await start(connections, "plan")
+            assert (await until_ended(connections, job.id)).attempts == 1
+            assert successor.state == "serving"

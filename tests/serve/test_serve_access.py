@@ -31,7 +31,7 @@ PUBLIC_PATHS = {
 }
 # The socket looks at ticket or token itself, before it accepts: test_serve_events.py.
 OWN_CHECK_PATHS = {f"{API}/events"}
-SAMPLES = {"code:str": "A-100", "item:str": "A-100", "path:str": "nothing"}
+SAMPLES = {"code:str": "A-100", "item:str": "A-100", "path:str": "nothing", "kind:str": "plan"}
 
 
 def routes(app: Litestar) -> Iterator[tuple[str, str, str]]:
@@ -46,7 +46,7 @@ def routes(app: Litestar) -> Iterator[tuple[str, str, str]]:
 def filled(path: str) -> str:
     for name, value in SAMPLES.items():
         path = path.replace(f"{{{name}}}", value)
-    for name in ("job_id", "run_id"):
+    for name in ("job_id", "run_id", "schedule_id"):
         path = path.replace(f"{{{name}:uuid}}", str(uuid.uuid4()))
     assert "{" not in path, f"{path}: give this test a sample value"
     return path

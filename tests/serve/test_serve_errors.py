@@ -118,8 +118,8 @@ async def test_bodies_are_checked(operator: httpx.AsyncClient, anyone: httpx.Asy
     json_type = {"Content-Type": "application/json"}
     malformed = await operator.post(f"{API}/jobs", content=b'{"kind": ', headers=json_type)
     assert_problem(malformed, 400)
-    unknown = await operator.post(f"{API}/jobs", json={"kind": "plan", "priority": 1})
-    assert "priority" in json.dumps(assert_problem(unknown, 400)["errors"])
+    unknown = await operator.post(f"{API}/jobs", json={"kind": "plan", "prioritee": 1})
+    assert "prioritee" in json.dumps(assert_problem(unknown, 400)["errors"])
     kind = await operator.post(f"{API}/jobs", json={"kind": "shutdown"})
     assert assert_problem(kind, 400)["errors"][0]["field"] == "kind"
     missing = await anyone.post(f"{API}/auth/login", json={"email": "a@example.com"})
