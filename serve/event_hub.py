@@ -192,19 +192,21 @@ class EventHub:
             if event.seq != expected:
                 log.warning("events lost", topic=event.topic, expected=expected, got=event.seq)
                 self._lose()
-            self._offer(item_of(event))
+            item = item_of(event)
             if isinstance(event, Draining):
-                self._drain(DRAIN_SPREAD_S)
+                self._drain(DRAIN_SPREAD_S)  # concerns only those who are here now
+            else:
+                self._remember(item)
+            for subscription in self._subscriptions:
+                subscription.offer(item)
 
-    def _offer(self, item: Item) -> None:
+    def _remember(self, item: Item) -> None:
         self._recent.append(item)
         self._recent_characters += len(item.text)
         while len(self._recent) > RECENT or self._recent_characters > RECENT_CHARACTERS:
             oldest = self._recent.popleft()
             self._recent_from = oldest.number
             self._recent_characters -= len(oldest.text)
-        for subscription in self._subscriptions:
-            subscription.offer(item)
 
     def _lose(self) -> None:
         """Everybody needs to be told where things stand."""

@@ -68,6 +68,7 @@ class Subscription:
         self.last_taken = (0, 0)
         self._unsent: dict[str, Item] = {}
         self._seen = (0, 0)
+        self._told_upto = (0, 0)
         self._told: dict[str, Known] = {}
         self._news = asyncio.Event()
 
@@ -83,7 +84,7 @@ class Subscription:
         """Queue an event for this client, unless it has it already; it replaces unsent progress of the same job."""
         if item.topic not in (self.topic, EVERY_TOPIC) and self.topic is not None:
             return
-        if item.number <= self._seen and item.topic == JOB_TOPIC:
+        if item.number <= self._seen or (item.number <= self._told_upto and item.topic == JOB_TOPIC):
             return
         if item.job is not None and (known := self._told.get(item.job.job_id)):
             if known.supersedes(item.job):
@@ -109,6 +110,7 @@ class Subscription:
     def lose(self) -> None:
         """Drop what is unsent: the client will be told of a gap, and where everything stands."""
         self._unsent.clear()
+        self._seen = (0, 0)  # a server that lost everything may count from below
         self.has_gap = True
         self.needs_snapshot = self.wants_jobs
         self._news.set()
@@ -127,7 +129,7 @@ class Subscription:
     def restart(self, told: Told, later: Iterable[Item]) -> None:
         """Go on from a snapshot with what came after it; older events of jobs are dropped, now and when they come."""
         others = [item for item in self._unsent.values() if item.topic != JOB_TOPIC]
-        self._seen, self._told = told.item.number, dict(told.jobs)
+        self._told_upto, self._told = told.item.number, dict(told.jobs)
         self._unsent = {told.item.key: told.item}
         self.needs_snapshot = False
         for item in others:

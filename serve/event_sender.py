@@ -69,7 +69,7 @@ class Options:
         frames = query.get("frames", "single")
         if frames not in ("single", "batch"):
             raise WrongOption("frames: expected single or batch")
-        return cls(query.get("topic"), after, int(pace) / 1000, frames == "batch")
+        return cls(query.get("topic") or None, after, int(pace) / 1000, frames == "batch")
 
 
 class EventSender:

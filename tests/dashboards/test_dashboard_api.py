@@ -156,6 +156,17 @@ async def test_after_a_disconnect_the_feed_resumes_after_the_last_id(http: httpx
         assert fake.world.handshakes == [None, last]
 
 
+async def test_events_nobody_knows_yet_are_passed_over(http: httpx.AsyncClient, fake: FakeApi) -> None:
+    async with running_feed(http, fake, await good_login(http, fake)) as feed:
+        board = feed.board
+        await until(board, lambda: board.connection == "live")
+        unknown = {"type": "plan.approved", "id": "1-0", "topic": "jobs", "version": 7, "data": ["anything"]}
+        fake.world.events.append(unknown)
+        known = fake.world.new_job("plan")
+        await until(board, lambda: board.get(known["id"]) is not None)
+        assert len(fake.world.handshakes) == 1
+
+
 async def test_a_client_that_is_sent_on_reconnects_without_alarming_anybody(
     http: httpx.AsyncClient, fake: FakeApi
 ) -> None:

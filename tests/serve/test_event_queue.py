@@ -107,14 +107,25 @@ def test_a_snapshot_keeps_unsent_events_of_other_topics_and_repeats_none() -> No
     assert numbers(subscription.take()) == [3, 2, 4]
 
 
-def test_what_a_replay_has_sent_is_not_sent_again() -> None:
+@pytest.mark.parametrize("topic", ["jobs", "plans"])
+def test_what_a_replay_has_sent_is_not_sent_again(topic: str) -> None:
     subscription = Subscription(None)
     for number in (1, 2, 3):
-        subscription.offer(changed(number))
+        subscription.offer(changed(number, topic=topic))
     subscription.skip_to((2, 0))
-    subscription.offer(changed(2))
-    subscription.offer(changed(4))
+    subscription.offer(changed(2, topic=topic))
+    subscription.offer(changed(4, topic=topic))
     assert numbers(subscription.take()) == [3, 4]
+
+
+def test_after_a_loss_smaller_ids_count_too() -> None:
+    """The clock of a Redis that lost everything may be behind."""
+    subscription = Subscription(None)
+    subscription.skip_to((9, 0))
+    subscription.lose()
+    subscription.restart(told(2), [])
+    subscription.offer(changed(3))
+    assert numbers(subscription.take()) == [2, 3]
 
 
 def test_a_subscription_keeps_to_its_topic_and_what_concerns_everybody() -> None:
