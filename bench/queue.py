@@ -59,6 +59,11 @@ def measure_all(sides: dict[str, Ours | Peer]) -> None:
     if "BullMQ" in done:
         print(f"; limit a quarter of BullMQ: x{done['ours'] / done['BullMQ'] / LIMIT_SHARE:.2f}", end="")
     print()
+    ours = sides["ours"]
+    assert isinstance(ours, Ours)
+    through_ray = [ours.drain_rate(DRAINED, "ray") for _ in range(ROUNDS)]
+    share = statistics.median(through_ray) / done["ours"]
+    print(f"the same through a Ray actor, done/s: {shown(through_ray)}; {share:.2f} of the rate without")
     waits: dict[str, list[list[float]]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
         for name, side in sides.items():

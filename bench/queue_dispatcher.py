@@ -1,6 +1,6 @@
-"""A dispatcher in a process of its own, its owners beside it: `python -m bench.queue_dispatcher NAME`, set by FMRP_*.
+"""A dispatcher in a process of its own: `python -m bench.queue_dispatcher NAME [beside|ray]`, set by FMRP_*.
 
-The real dispatcher, job table and owners; only Ray between the two is left out. Fault tests run it too.
+The real dispatcher, job table and owners: beside it in the same process, or as Ray actors. Fault tests run it too.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 
+from actors.attempts import OwnerPort
 from actors.dispatch import Dispatcher
 from actors.kinds import WORKS
 from actors.logs import configure_logs
@@ -28,14 +29,32 @@ class OwnerBeside(Owner):
         os._exit(1)
 
 
-async def serve(name: str) -> None:
+def beside(connections: Connections) -> dict[str, OwnerPort]:
+    """Owners in this process."""
+    return {owner: OwnerBeside(work(connections), connections) for owner, work in WORKS.items()}
+
+
+def in_ray() -> dict[str, OwnerPort]:
+    """Owners as Ray actors of a head started here, as in the running system."""
+    import ray
+
+    from actors import wiring
+
+    ray.init(address="local", namespace=wiring.NAMESPACE, num_cpus=2, include_dashboard=False, log_to_driver=False)
+    for owner in WORKS:
+        options = {"name": owner, "namespace": wiring.NAMESPACE, "lifetime": "detached"}
+        ray.get(ray.remote(wiring.WorkModuleActor).options(**options).remote(owner).ping.remote())
+    return {owner: wiring.RayOwner(owner) for owner in WORKS}
+
+
+async def serve(name: str, where: str) -> None:
     """Serve the queue until killed."""
     settings = load()
     configure_logs("ERROR")
     connections = Connections(settings, name)
-    owners = {owner: OwnerBeside(work(connections), connections) for owner, work in WORKS.items()}
+    owners = in_ray() if where == "ray" else beside(connections)
     await Dispatcher(settings, connections, owners, name=name).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "beside"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -46,16 +47,19 @@ class Ours:
         )
         self._folder = folder
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start a dispatcher."""
+    def spawn(self, owners: str = "beside") -> subprocess.Popen[bytes]:
+        """Start a dispatcher whose owners are `beside` it or in `ray`."""
         environment = {
             **os.environ,
             "FMRP_DATA_DIR": str(self._folder),
             "FMRP_DATABASE_URL": self.postgres.url,
             "FMRP_REDIS_URL": self.redis.url,
             "FMRP_WORK_MODULES": '["bench.noop_work"]',
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(24),
+            "RAY_USAGE_STATS_ENABLED": "0",
         }
-        return subprocess.Popen([sys.executable, "-m", "bench.queue_dispatcher", "bench"], env=environment)
+        return subprocess.Popen([sys.executable, "-m", "bench.queue_dispatcher", "bench", owners], env=environment)
 
     def enqueue_rate(self, count: int, batch: int) -> float:
         """Jobs a second into an emptied table, `batch` in a transaction."""
@@ -68,7 +72,7 @@ class Ours:
 
         return self.call(measure)
 
-    def drain_rate(self, count: int) -> float:
+    def drain_rate(self, count: int, owners: str = "beside") -> float:
         """Jobs done a second, from a filled table: from the first start to the last end by the database's clock."""
 
         async def prepare(connections: Connections) -> None:
@@ -81,7 +85,7 @@ class Ours:
             return float(await scalar(connections, f"{query} WHERE state = 'done'"))
 
         self.call(prepare)
-        return self._while_dispatching(measure)
+        return self._while_dispatching(measure, owners)
 
     def waits_ms(self, count: int, rate: int) -> list[float]:
         """How long each job of a steady stream waited from enqueue to start."""
@@ -109,8 +113,8 @@ class Ours:
         self.redis.stop()
         self.postgres.stop()
 
-    def _while_dispatching(self, action: Callable[[Connections], Awaitable[Any]]) -> Any:
-        dispatcher = self.spawn()
+    def _while_dispatching(self, action: Callable[[Connections], Awaitable[Any]], owners: str = "beside") -> Any:
+        dispatcher = self.spawn(owners)
         try:
             return self.call(action)
         finally:

@@ -23,7 +23,8 @@ from settings import Settings, normalise_database_url
 
 # Kinds of job that misbehave, loaded into every process of the stack beside the shipped ones.
 WORK_MODULES = '["tests.faults.work"]'
-DISK_MIB = 1024
+# Room for the log of all end-to-end tests; memory is taken only by what is written.
+DISK_MIB = 2048
 WATCHER = "stack-watcher"
 
 

@@ -16,8 +16,12 @@ from types import TracebackType
 from cluster.local.process import MARK, end_all, family
 from cluster.local.redis import free_port
 
-NEAR, FAR = "10.213.47.1", "10.213.47.2"
-NAMESPACE, NEAR_END, FAR_END = "fmrp-far", "fmrp-near0", "fmrp-far0"
+# Names and addresses of this process's own, so that two runs on one machine do not meet.
+_NUMBER = os.getpid() % 65_000
+_NETWORK = f"10.{213 + _NUMBER // 16_384}.{_NUMBER // 64 % 256}"
+_HOST = _NUMBER % 64 * 4
+NEAR, FAR = f"{_NETWORK}.{_HOST + 1}", f"{_NETWORK}.{_HOST + 2}"
+NAMESPACE, NEAR_END, FAR_END = f"fmrp-far-{_NUMBER}", f"fmrpn{_NUMBER}", f"fmrpf{_NUMBER}"
 # Ray's own patience is some 40 s; with these it takes a silent node for dead after about 7 s.
 HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
