@@ -58,6 +58,7 @@ class Dispatcher:
         self._attempts = Attempts(owners, self._settlement, self._news.set, settings.owner_patience_s)
         self._membership = Membership(connections, name, actor or name, self._attempts)
         self._is_draining = False
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve the queue until drained; whatever the database does meanwhile is waited out."""
@@ -130,10 +131,14 @@ class Dispatcher:
             log.warning("claim failed", reason=str(error))
             await asyncio.sleep(PAUSE_S)
             return []
+        # Told beside, and before their ends: events of one process keep the order in which they were given.
+        events = [state_event(job, "running", job.changed_at, step="starting") for job in claimed]
+        telling = asyncio.create_task(self._connections.tell(events))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
         for job in claimed:
             self._attempts.start(job)
             metrics.attempt_begins(job.kind, job.waited_s)
-        await self._connections.tell(state_event(job, "running", job.changed_at, step="starting") for job in claimed)
         return claimed
 
     async def _beat(self) -> None:

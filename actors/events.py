@@ -191,12 +191,12 @@ class EventStream:
 
     # Sequence and entry are written together, so no reader sees a gap that is none.
     _APPEND = """
-    local ids = {}
+    local id
     for i = 2, #ARGV, 2 do
       local seq = redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
-      ids[#ids + 1] = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'seq', seq, 'event', ARGV[i + 1])
+      id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'seq', seq, 'event', ARGV[i + 1])
     end
-    return ids
+    return id
     """
 
     def __init__(self, redis: Redis, max_length: int) -> None:
@@ -212,14 +212,13 @@ class EventStream:
     async def publish(self, event: Event) -> str | None:
         """Append the event and return its id; None while Redis is away, when it is sent later unless a newer one of
         its job replaces it."""
-        ids = await self.publish_all([event])
-        return ids[0] if ids else None
+        return await self.publish_all([event])
 
-    async def publish_all(self, events: Iterable[Event]) -> list[str]:
-        """Append events in one round trip and return their ids; none while Redis is away (see `publish`)."""
+    async def publish_all(self, events: Iterable[Event]) -> str | None:
+        """Append events in one round trip and return the last one's id; None while Redis is away (see `publish`)."""
         events = list(events)
         if not events:
-            return []
+            return None
         async with self._turn:
             if not self._backlog:
                 try:
@@ -232,7 +231,7 @@ class EventStream:
             self._backlog.put(_waits_as(event), event)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
-        return []
+        return None
 
     async def close(self) -> None:
         """Try once more to send what waits, and end the task that does so. The Redis client stays open."""
@@ -262,15 +261,15 @@ class EventStream:
             await self._send([event for _, event in chunk])
         self._backlog.remove(chunk)
 
-    async def _send(self, events: Sequence[Event]) -> list[str]:
+    async def _send(self, events: Sequence[Event]) -> str:
         arguments: list[Any] = [self._max_length]
         for event in events:
             arguments += (event.topic, _encoder.encode(event))
         # A TimeoutError is an OSError.
         async with asyncio.timeout(PUBLISH_PATIENCE_S):
-            ids = await self._append(keys=[STREAM, f"{STREAM}:seq"], args=arguments)
-        metrics.events_published(len(ids))
-        return [each.decode() for each in ids]
+            last = await self._append(keys=[STREAM, f"{STREAM}:seq"], args=arguments)
+        metrics.events_published(len(events))
+        return str(last.decode())
 
     async def newest_id(self) -> str:
         """Id of the last entry; '0-0' on an empty stream."""

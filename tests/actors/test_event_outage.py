@@ -123,7 +123,7 @@ class Refusing:
             if self.is_away:
                 raise RedisConnectionError("away")
             self.sent.append(args[2::2])
-            return [f"{len(self.sent)}-{place}".encode() for place in range(len(args) // 2)]
+            return f"{len(self.sent)}-0".encode()
 
         return call
 
@@ -147,9 +147,9 @@ async def test_many_events_are_one_round_trip() -> None:
     redis = Refusing()
     redis.is_away = False
     stream = EventStream(redis, 1000)  # type: ignore[arg-type]
-    ids = await stream.publish_all(changed(f"job-{number}", "done") for number in range(30))
-    assert (len(ids), len(redis.sent)) == (30, 1)
-    assert await stream.publish_all([]) == []
+    assert await stream.publish_all(changed(f"job-{number}", "done") for number in range(30))
+    assert len(redis.sent) == 1
+    assert await stream.publish_all([]) is None
 
 
 async def test_a_value_that_changes_while_it_is_sent_is_sent_again() -> None:
