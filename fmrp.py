@@ -143,13 +143,14 @@ def restart() -> None:
     Here, the stack of FMRP_DATA_DIR; in a cluster, the one RAY_ADDRESS names.
     """
     from cluster.local.attach import attached
+    from cluster.local.stack import find_running
 
     with _explained():
         settings = _settings()
         with attached(settings):
             from cluster.restart import rolling_restart
 
-            rolling_restart(settings, lambda text: console.print(f"[dim]{text}[/dim]"))
+            rolling_restart(find_running(settings), lambda text: console.print(f"[dim]{text}[/dim]"))
     console.print("Everything has been restarted")
 
 
@@ -294,8 +295,8 @@ async def _start_and_follow(connections: Any, start: Starter) -> Any:
         task = progress.add_task(kind, total=1.0)
 
         def show(event: Any) -> None:
-            text = event.data.get("message") or event.data.get("step") or ""
-            progress.update(task, completed=event.data.get("progress") or 0.0, description=f"{kind}  {text}")
+            text = event.data.message or event.data.step
+            progress.update(task, completed=event.data.progress, description=f"{kind}  {text}")
 
         return await follow_job(connections, job_id, show)
 

@@ -20,6 +20,7 @@ from actors.kinds import KINDS
 from actors.owner import Outcome
 from actors.run import Attempt
 from actors.settle import Settlement
+from actors.telemetry import continued, traceparent
 from db.repositories.queue import Claimed
 
 WATCH_S = 0.25
@@ -176,12 +177,13 @@ class Attempts:
         owner = KINDS[job.kind].owner
         assert owner is not None, f"{job.kind} is a parent and never waits"
         parent = str(job.parent_id) if job.parent_id else None
-        attempt = Attempt(str(job.id), job.attempts, job.kind, job.parameters, parent, job.trace_context)
-        try:
-            return await self._owners[owner].run(attempt)
-        except Exception as error:  # noqa: BLE001 - whatever it was: the attempt is lost, the job is not
-            log.warning("owner lost", job=str(job.id), run=job.attempts, owner=owner, reason=str(error))
-            return error
+        with continued(job.trace_context, "dispatch", job=str(job.id), run=job.attempts, kind=job.kind):
+            attempt = Attempt(str(job.id), job.attempts, job.kind, job.parameters, parent, traceparent())
+            try:
+                return await self._owners[owner].run(attempt)
+            except Exception as error:  # noqa: BLE001 - whatever it was: the attempt is lost, the job is not
+                log.warning("owner lost", job=str(job.id), run=job.attempts, owner=owner, reason=str(error))
+                return error
 
     async def _settle(self, held: InHand, outcome: Outcome | Exception) -> None:
         job, kind = held.job, KINDS[held.job.kind]

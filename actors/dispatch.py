@@ -15,11 +15,12 @@ from typing import Any, Literal
 import asyncpg
 import structlog
 
-from actors import schedules
+from actors import metrics, schedules
 from actors.attempts import Attempts, OwnerPort
 from actors.kinds import KINDS
 from actors.liveness import Membership, every
 from actors.owner import Connections
+from actors.relay import EventRelay
 from actors.retry import is_passing
 from actors.settle import Settlement, state_event
 from db.repositories import queue
@@ -57,6 +58,7 @@ class Dispatcher:
         self._attempts = Attempts(owners, self._settlement, self._news.set, settings.owner_patience_s)
         self._membership = Membership(connections, name, actor or name, self._attempts)
         self._is_draining = False
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve the queue until drained; whatever the database does meanwhile is waited out."""
@@ -71,6 +73,7 @@ class Dispatcher:
                     self._listen(),
                     self._beat(),
                     every(self._membership.interval_s, "burial", self._membership.bury_dead),
+                    EventRelay(self._connections.engine, self._connections.events).run(),
                     every(SCHEDULE_S, "schedules", self._start_due),
                 )
             ]
@@ -128,9 +131,14 @@ class Dispatcher:
             log.warning("claim failed", reason=str(error))
             await asyncio.sleep(PAUSE_S)
             return []
+        # Told beside, and before their ends: events of one process keep the order in which they were given.
+        events = [state_event(job, "running", job.changed_at, step="starting") for job in claimed]
+        telling = asyncio.create_task(self._connections.tell(events))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
         for job in claimed:
             self._attempts.start(job)
-        await self._connections.events.publish_all([state_event(job, "running", step="starting") for job in claimed])
+            metrics.attempt_begins(job.kind, job.waited_s)
         return claimed
 
     async def _beat(self) -> None:
@@ -142,7 +150,9 @@ class Dispatcher:
                 if state is None:
                     log.warning("taken for dead: attempts in hand are abandoned")
                     self._attempts.abandon()
-                    await self._membership.join()
+                    if not await self._membership.join(is_new_life=False):
+                        log.warning("this dispatcher lives elsewhere by now: this one ends")
+                        await self.stop()
                 elif state == "draining":
                     await self.stop()
                 await self._membership.give_back_strays()

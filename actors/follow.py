@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from redis.exceptions import RedisError
 
-from actors.events import Event
+from actors.events import JobChanged, JobEvent, JobProgressed
 from actors.owner import Connections
 from db.models.job import FINAL_STATES, Job
 from db.repositories import jobs
@@ -17,7 +17,7 @@ from db.repositories import jobs
 ROW_INTERVAL_S = 0.5
 
 
-async def follow_job(connections: Connections, job_id: uuid.UUID, on_event: Callable[[Event], None]) -> Job:
+async def follow_job(connections: Connections, job_id: uuid.UUID, on_event: Callable[[JobEvent], None]) -> Job:
     """Return the job once it has ended; `on_event` hears its events on the way."""
     listener = asyncio.create_task(_listen(connections, str(job_id), on_event))
     try:
@@ -34,8 +34,8 @@ async def follow_job(connections: Connections, job_id: uuid.UUID, on_event: Call
         await asyncio.gather(listener, return_exceptions=True)
 
 
-async def _listen(connections: Connections, job_id: str, on_event: Callable[[Event], None]) -> None:
+async def _listen(connections: Connections, job_id: str, on_event: Callable[[JobEvent], None]) -> None:
     with suppress(RedisError, OSError):
         async for event in connections.events.follow(await connections.events.newest_id(), block_ms=1000):
-            if event.data.get("job_id") == job_id:
+            if isinstance(event, (JobChanged, JobProgressed)) and event.data.job_id == job_id:
                 on_event(event)

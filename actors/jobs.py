@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from actors import flow
 from actors.kinds import KINDS
+from actors.telemetry import traceparent
 from db.models.job import DEAD_STATES, FINAL_STATES, Job
 from db.repositories import jobs as repository
 from db.repositories import queue
@@ -46,7 +47,6 @@ async def start(
     run_at: datetime | None = None,
     delay_s: float = 0.0,
     schedule_id: uuid.UUID | None = None,
-    trace_context: str | None = None,
 ) -> tuple[Job, bool]:
     """Enqueue a job; returns it and whether it is new. Higher `priority` goes first; `run_at` or `delay_s` defer it.
 
@@ -80,7 +80,7 @@ async def start(
         max_attempts=max_attempts,
         priority=priority,
         schedule_id=schedule_id,
-        trace_context=trace_context,
+        trace_context=traceparent(),
     )
     if run_at is not None:
         job.run_at = run_at
@@ -159,6 +159,7 @@ async def start_many(
             "requested_by": requested_by,
             "max_attempts": max_attempts,
             "priority": priority,
+            "trace_context": traceparent(),
         }
         rows.append(row)
     await queue.add_many(session, rows)

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
+from actors import metrics
 from actors.attempts import Attempts
 from actors.events import Event
 from actors.owner import Connections
@@ -68,14 +69,19 @@ class Membership:
         """Seconds between heartbeats."""
         return min(1.0, self._connections.settings.job_heartbeat_s / 4)
 
-    async def join(self) -> None:
-        """Enter as a new worker; jobs of this actor's earlier life are given back at once."""
+    async def join(self, *, is_new_life: bool = True) -> bool:
+        """Enter as a new worker; jobs of this actor's earlier life are given back at once.
+
+        False when this process was taken for dead and its actor lives elsewhere by now.
+        """
         self.id = uuid7()
         self._strays.clear()
         worker = Worker(id=self.id, actor=self._actor, name=self._name, host=socket.gethostname(), pid=os.getpid())
         async with self._connections.sessions.begin() as session:
-            await queue.register(session, worker)
+            if not await queue.register(session, worker, is_new_life=is_new_life):
+                return False
         await self.give_back_orphans()
+        return True
 
     async def leave(self) -> None:
         """Strike this worker off."""
@@ -109,7 +115,7 @@ class Membership:
                 if job is not None and job.state == "running" and (job.worker, job.attempts) == (self.id, number):
                     log.warning("stray job given back", job=str(job_id), run=number)
                     events = await self._give_back(session, [job], "the dispatcher lost sight of it")
-            await self._connections.events.publish_all(events)
+            await self._connections.tell(events)
 
     async def bury_dead(self) -> None:
         """Strike off workers that are heard of no more, and give their jobs back."""
@@ -126,9 +132,11 @@ class Membership:
             async with self._connections.sessions.begin() as session:
                 orphans = await queue.orphans(session)
                 events = await self._give_back(session, orphans, "its dispatcher was lost")
-            await self._connections.events.publish_all(events)
+            await self._connections.tell(events)
             if not orphans:
                 return
+            for job in orphans:
+                metrics.orphan_recovered(job.kind)
             log.warning("orphaned jobs given back", count=len(orphans))
 
     async def _give_back(self, session: AsyncSession, jobs: Sequence[Job], reason: str) -> list[Event]:

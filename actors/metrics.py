@@ -100,10 +100,9 @@ def job_ended(kind: str, end: str) -> None:
     child(JOBS_ENDED, kind, end).inc()
 
 
-def attempt_begins(kind: str, due: datetime | None) -> None:
-    """An attempt was claimed; `due` is when the job might first have run."""
-    if due is not None:
-        child(WAIT, kind).observe(max(0.0, (datetime.now(UTC) - due).total_seconds()))
+def attempt_begins(kind: str, waited_s: float) -> None:
+    """An attempt was claimed, so long after its job became due."""
+    child(WAIT, kind).observe(max(0.0, waited_s))
 
 
 def attempt_lost(kind: str) -> None:
@@ -135,9 +134,10 @@ def cache_asked(cache: str, *, hit: bool) -> None:
     child(CACHE, cache, "hit" if hit else "miss").inc()
 
 
-def event_published(is_published: bool) -> None:
-    """An event was appended to the stream, or could not be."""
-    (EVENTS if is_published else EVENT_FAILURES).inc()
+def events_published(count: int, *, failed: int = 0) -> None:
+    """Events were appended to the stream, or could not be for now."""
+    EVENTS.inc(count)
+    EVENT_FAILURES.inc(failed)
 
 
 def event_arrived(made_at: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -17,11 +17,14 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.events import EventStream
+from actors import metrics
+from actors.events import Event, EventStream, JobChanged, job_event
 from actors.kinds import load_work_modules
+from actors.observe import observed_attempt
 from actors.retry import is_passing
 from actors.run import Attempt, Cancelled, JobRun
 from db.engine import SessionFactory, create_engine, session_factory
+from db.models.job import FINAL_STATES, Job
 from db.repositories import jobs as repository
 from settings import Settings
 
@@ -64,8 +67,17 @@ class Connections:
         self.redis = connect_redis(settings)
         self.events = EventStream(self.redis, settings.events_max_length)
 
+    async def tell(self, changed: Iterable[Event | Job]) -> None:
+        """Publish what a committed transaction has changed, and count the jobs that ended by it."""
+        events = [job_event(each) if isinstance(each, Job) else each for each in changed]
+        for event in events:
+            if isinstance(event, JobChanged) and event.data.state in FINAL_STATES:
+                metrics.job_ended(event.data.kind, event.data.state)
+        await self.events.publish_all(events)
+
     async def close(self) -> None:
         """Give everything back."""
+        await self.events.close()
         await self.redis.aclose()
         await self.engine.dispose()
 
@@ -82,17 +94,21 @@ def connect_redis(settings: Settings) -> Redis:
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class _InHand:
-    """An attempt an owner is at: running, then stopping once somebody wants it ended."""
+    """An attempt an owner is at: running, then stopping once somebody wants it ended. `over`: ended or given up."""
 
     run: JobRun
     task: asyncio.Task[None]
+    over: asyncio.Future[None]
     state: Literal["running", "stopping"] = "running"
 
 
 class Owner:
-    """Runs attempts of the jobs that belong to one piece of work; several at once."""
+    """Runs attempts of the jobs that belong to one piece of work; several at once.
+
+    A dispatcher may hold one itself, for work too small for an actor of its own.
+    """
 
     def __init__(self, work: Work, connections: Connections) -> None:
         self.work = work
@@ -105,16 +121,31 @@ class Owner:
         return {job_id: held.state for job_id, held in self._in_hand.items()}
 
     async def run(self, attempt: Attempt) -> Outcome:
-        """Perform one attempt; never raises, so that every end crosses the process boundary whole."""
+        """Perform one attempt; every end of the work is an outcome, and crosses the process boundary whole.
+
+        Raises:
+            ConnectionError: the attempt was given up by `replace`.
+        """
         if (earlier := self._in_hand.get(attempt.job_id)) is not None:
             if earlier.run.attempt >= attempt.number:
                 return Outcome("superseded")
             self._stop(earlier)  # whoever waited for it is gone
-        run = JobRun(attempt, self.connections.sessions, self.connections.events)
-        held = _InHand(run, asyncio.create_task(self._perform(run, attempt)))
+        observed = observed_attempt(
+            attempt.job_id, attempt.number, actor=self.work.name, traceparent=attempt.trace_context, kind=attempt.kind
+        )
+        with observed as seen:
+            outcome = await self._run(attempt)
+            seen.end = outcome.end
+        return outcome
+
+    async def _run(self, attempt: Attempt) -> Outcome:
+        run = JobRun(attempt, self.connections)
+        loop = asyncio.get_running_loop()
+        held = _InHand(run, loop.create_task(self._perform(run, attempt)), loop.create_future())
+        held.task.add_done_callback(lambda _: _resolve(held.over))
         self._in_hand[attempt.job_id] = held
         try:
-            await asyncio.wait({held.task})
+            await held.over
         except asyncio.CancelledError:
             self._stop(held)
             raise
@@ -132,7 +163,8 @@ class Owner:
 
     def _outcome(self, held: _InHand, attempt: Attempt) -> Outcome:
         run, task = held.run, held.task
-        bound = log.bind(job=attempt.job_id, run=attempt.number, kind=attempt.kind, actor=self.work.name)
+        if not task.done():
+            raise ConnectionError("the attempt was given up")
         if run.is_stored:
             return Outcome("done", stored=True)
         if task.cancelled() or isinstance(error := task.exception(), Cancelled):
@@ -142,7 +174,7 @@ class Owner:
         if error is not None and not isinstance(error, Exception):
             raise error  # not a fault of the work: this process is to end
         if error is not None:
-            bound.warning("attempt failed", reason=str(error), exc_info=error)
+            log.warning("attempt failed", kind=attempt.kind, reason=str(error), exc_info=error)
             trace = "".join(traceback.format_exception(error))
             return Outcome("failed", str(error) or type(error).__name__, trace, is_passing(error))
         if run.ended is None:
@@ -161,35 +193,17 @@ class Owner:
         held.run.stop()
         held.task.cancel()
 
-
-class LocalOwner:
-    """An owner in this very process, for work too small for an actor of its own."""
-
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._calls: set[asyncio.Task[Outcome]] = set()
-
-    async def run(self, attempt: Attempt) -> Outcome:
-        """Run an attempt."""
-        call = asyncio.create_task(self._owner.run(attempt))
-        self._calls.add(call)
-        try:
-            await asyncio.wait({call})
-        finally:
-            self._calls.discard(call)
-        if call.cancelled():
-            raise ConnectionError("the call was given up")
-        return call.result()
-
-    async def cancel(self, job_id: str, number: int) -> None:
-        """Ask an attempt to stop."""
-        await self._owner.cancel(job_id, number)
-
-    async def ping(self) -> object:
-        """It answers as long as its caller does."""
-        return dict(self._owner.in_hand)
+    async def ping(self) -> Mapping[str, str]:
+        """Answer at once, also while jobs run."""
+        return self.in_hand
 
     async def replace(self) -> None:
-        """Give up on everything it is at."""
-        for call in list(self._calls):
-            call.cancel()
+        """Give up on everything in hand, as if this owner had died; what does not listen goes on to its own end."""
+        for held in list(self._in_hand.values()):
+            self._stop(held)
+            _resolve(held.over)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

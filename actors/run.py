@@ -7,17 +7,19 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import flow
-from actors.events import Event, EventStream, job_event, progress_event
-from db.engine import SessionFactory
+from actors.events import JobEvent, progress_event
 from db.models.job import Job
 from db.repositories import jobs as repository
+
+if TYPE_CHECKING:
+    from actors.owner import Connections
 
 EVENT_INTERVAL_S = 0.25
 ROW_INTERVAL_S = 2.0
@@ -47,17 +49,17 @@ class Attempt(msgspec.Struct, frozen=True):
 class JobRun:
     """Handed to the owner of a job for one attempt. Progress and log lines may come from worker threads."""
 
-    def __init__(self, attempt: Attempt, sessions: SessionFactory, events: EventStream) -> None:
+    def __init__(self, attempt: Attempt, connections: Connections) -> None:
         self.job_id = uuid.UUID(attempt.job_id)
         self.attempt = attempt.number
         self.kind = attempt.kind
         self.parent_id = uuid.UUID(attempt.parent_id) if attempt.parent_id else None
         self.parameters = attempt.parameters
-        self.sessions = sessions
+        self.sessions = connections.sessions
+        self._connections = connections
         self.ended: tuple[dict[str, Any], str] | None = None
         self.is_stored = False
         self._parent: Job | None = None
-        self._events = events
         self._latest: tuple[float, str, str] = (0.0, "", "")
         self._lines: list[dict[str, Any]] = []
         self._written = 0
@@ -122,16 +124,15 @@ class JobRun:
             now = time.monotonic()
             if self._latest != sent:
                 sent = self._latest
-                await self._events.publish(self._progress_event())
-                if self._parent is not None:
-                    await self._events.publish(self._parent_event(self._parent))
+                parent = [self._parent_event(self._parent)] if self._parent is not None else []
+                await self._connections.tell([self._progress_event(), *parent])
             if now - stored_at >= ROW_INTERVAL_S:
                 stored_at = now
                 await self._store_progress()
                 await self._store_lines()
             await asyncio.sleep(EVENT_INTERVAL_S)
 
-    def _progress_event(self) -> Event:
+    def _progress_event(self) -> JobEvent:
         fraction, step, message = self._latest
         elapsed = time.monotonic() - self._started
         eta_s = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
@@ -146,10 +147,10 @@ class JobRun:
             message=message,
             rate=fraction / elapsed if elapsed > 0 else None,
             eta_s=eta_s,
-            error=None,
+            attempt=self.attempt,
         )
 
-    def _parent_event(self, parent: Job) -> Event:
+    def _parent_event(self, parent: Job) -> JobEvent:
         """The parent stands where its ended jobs left it, plus this job's part of the stage."""
         fraction, _, message = self._latest
         beside = len(parent.steps[parent.stage]["jobs"]) if parent.stage < len(parent.steps) else 1
@@ -162,9 +163,7 @@ class JobRun:
             progress=min(parent.progress + fraction / max(len(parent.steps), 1) / beside, 1.0),
             step=self.kind,
             message=message,
-            rate=None,
-            eta_s=None,
-            error=None,
+            attempt=parent.attempts,
         )
 
     async def _store_progress(self) -> None:
@@ -208,4 +207,4 @@ class JobRun:
             job = await repository.finish(session, self.job_id, self.attempt, "done", result=result, message=message)
             changed = [job, *await flow.advance_parent(session, job)]
         self.is_stored = True
-        await self._events.publish_all([job_event(each) for each in changed])
+        await self._connections.tell(changed)

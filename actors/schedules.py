@@ -13,8 +13,8 @@ from cronsim import CronSim, CronSimError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
-from actors.events import job_event
 from actors.owner import Connections
+from actors.telemetry import span
 from db.models.job import Job, Schedule
 from db.repositories import jobs as job_repository
 from db.repositories import schedules as repository
@@ -83,7 +83,7 @@ async def start_due(connections: Connections) -> int:
         now = await job_repository.clock(session)
         for schedule in await repository.due(session, now):
             changed += await _start(session, schedule, now, connections.settings.job_max_attempts)
-    await connections.events.publish_all([job_event(job) for job in changed])
+    await connections.tell(changed)
     return len(changed)
 
 
@@ -95,7 +95,8 @@ async def _start(session: AsyncSession, schedule: Schedule, now: datetime, max_a
         decision = due(schedule.cron, schedule.time_zone, schedule.missed_runs, schedule.next_run_at, now)
         schedule.next_run_at = decision.next_run_at
         for _ in range(decision.runs):
-            started += (await run_now(session, schedule, f"schedule {schedule.name}", max_attempts))[1]
+            with span("schedule", kind=schedule.kind, schedule=schedule.name):
+                started += (await run_now(session, schedule, f"schedule {schedule.name}", max_attempts))[1]
         if decision.skipped:
             schedule.last_error = f"{decision.skipped} missed times were skipped"
     except ValueError as error:

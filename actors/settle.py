@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors import flow
+from actors import flow, metrics
 from actors.events import Event, job_event, progress_event
 from actors.owner import Connections, Outcome
 from actors.retry import GiveUp, Retry, decide, decide_loss, is_passing
@@ -30,7 +31,7 @@ log = structlog.get_logger(__name__)
 Written = TypeVar("Written")
 
 
-def state_event(job: Claimed, state: str, *, progress: float = 0.0, step: str = "", message: str = "") -> Event:
+def state_event(job: Claimed, state: str, changed_at: datetime, **rest: Any) -> Event:
     """A claimed job's change, without asking the database for the row."""
     return progress_event(
         "job.changed",
@@ -38,12 +39,9 @@ def state_event(job: Claimed, state: str, *, progress: float = 0.0, step: str = 
         job.parent_id,
         job.kind,
         state=state,
-        progress=progress,
-        step=step,
-        message=message,
-        rate=None,
-        eta_s=None,
-        error=None,
+        attempt=job.attempts,
+        changed_at=changed_at,
+        **rest,
     )
 
 
@@ -129,13 +127,13 @@ class Settlement:
                 log.warning("end of an attempt not written yet", reason=str(error))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-        await self._connections.events.publish_all(events)
+        await self._connections.tell(events)
 
     async def _write_done(self, session: AsyncSession, batch: list[Ended]) -> list[Event]:
         ended = [Done(job.id, job.attempts, outcome.result, outcome.message) for job, outcome, _ in batch]
         written = await queue.end(session, ended)
         return [
-            state_event(job, "done", progress=1.0, message=outcome.message)
+            state_event(job, "done", written[job.id], progress=1.0, message=outcome.message)
             for job, outcome, _ in batch
             if job.id in written
         ]
@@ -146,6 +144,7 @@ class Settlement:
             await repository.write_log(session, [_line(job, outcome.traceback or outcome.error or "failed")])
             match decide(outcome.passing, job.failures + 1, job.max_attempts):
                 case Retry(delay_s):
+                    metrics.job_retried(job.kind)
                     reason = f"will retry: {outcome.error}"
                     return _events(
                         await repository.put_back(
@@ -182,6 +181,7 @@ class Settlement:
 
 async def give_back(session: AsyncSession, job: Job, reason: str, max_losses: int) -> list[Event]:
     """What becomes of a running job whose process is gone. `job` is locked; returns the events of what changed."""
+    metrics.attempt_lost(job.kind)
     await repository.write_log(session, [_line(job, reason, "warning")])
     if job.cancel_requested:
         ended = await repository.finish(session, job.id, job.attempts, "cancelled", losses=1)

@@ -15,13 +15,15 @@ import structlog
 from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
+from actors import metrics
 from actors.attempts import OwnerPort
 from actors.dispatch import Dispatcher
-from actors.kinds import MAINTENANCE, WORKS, load_work_modules
-from actors.logs import configure_logs
+from actors.kinds import KINDS, MAINTENANCE, WORKS, load_work_modules
 from actors.maintenance import MaintenanceWork
-from actors.owner import Connections, LocalOwner, Outcome, Owner, Work
+from actors.observe import observe_connections, observed_call, start_observing
+from actors.owner import Connections, Outcome, Owner, Work
 from actors.run import Attempt
+from actors.telemetry import traceparent
 from settings import Settings, load
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ async def fit_shard(
     series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
 ) -> ChunkResult:
     """Have one forecaster replica fit a shard of series."""
-    chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon)
+    chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon, traceparent())
     return chunk
 
 
@@ -57,7 +59,8 @@ async def call_forecaster(method: str, *arguments: Any) -> Any:
 
     try:
         handle = serve.get_app_handle(FORECASTER_APP)
-        return await getattr(handle, method).remote(*arguments)
+        with observed_call(method):
+            return await getattr(handle, method).remote(*arguments)
     except RayTaskError:
         raise  # the model's own fault: another attempt would meet it again
     except (RayError, RayServeException) as error:
@@ -86,8 +89,9 @@ class OwnerActor:
 
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
-        configure_logs(settings.log_level)
+        start_observing(settings, name)
         connections = Connections(settings, name)
+        self._reporter = observe_connections(connections.engine, connections.redis, settings)
         self._owner = Owner(build_work(name, connections), connections)
 
     async def run(self, attempt: Attempt) -> Outcome:
@@ -184,8 +188,10 @@ class DispatcherActor:
 
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
-        configure_logs(settings.log_level)
+        start_observing(settings, name)
         connections = Connections(settings, name)
+        self._reporter = observe_connections(connections.engine, connections.redis, settings)
+        metrics.prepare_kinds(KINDS)
         actor = ray.get_runtime_context().get_actor_id()
         self._dispatcher = Dispatcher(settings, connections, _owners(connections), name=name, actor=actor)
         self._is_leaving = False
@@ -211,6 +217,7 @@ class DispatcherActor:
         self._is_leaving = True
         await self._dispatcher.stop()
         await asyncio.wait({self._serving})
+        await self._reporter.stop()
 
     async def _serve(self) -> None:
         await self._dispatcher.run()
@@ -239,7 +246,7 @@ def _draining_nodes() -> Mapping[str, int]:
 
 def _owners(connections: Connections) -> dict[str, OwnerPort]:
     owners: dict[str, OwnerPort] = {name: RayOwner(name) for name in (*OWNERS, *WORKS)}
-    owners[MAINTENANCE] = LocalOwner(Owner(MaintenanceWork(connections), connections))
+    owners[MAINTENANCE] = Owner(MaintenanceWork(connections), connections)
     return owners
 
 

@@ -6,6 +6,7 @@ the code as it lies on disk by then.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,9 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 
+from actors.events import Draining, DrainingData
 from actors.kinds import WORKS, load_work_modules
+from actors.owner import Connections
 from actors.wiring import NAMESPACE, OWNERS, dispatcher_names, start_dispatcher
 from cluster.local.stack import StackError
 from serve.deployments import API_APP, API_PREFIX, api
@@ -36,9 +39,19 @@ def rolling_restart(settings: Settings, say: Say) -> None:
     load_work_modules(settings.work_modules)
     _restart_dispatchers(settings, say)
     say("Restarting the API: a new replica first, then the old one goes")
+    asyncio.run(_tell_sockets(settings))
     serve.run(api, name=API_APP, route_prefix=API_PREFIX)
     for name in (*OWNERS, *WORKS):
         _restart_owner(name, settings.drain_patience_s, say)
+
+
+async def _tell_sockets(settings: Settings) -> None:
+    """Let event sockets reconnect by and by, rather than all of them when their replica goes."""
+    connections = Connections(settings, "restart")
+    try:
+        await connections.events.publish(Draining(data=DrainingData(reason="the API is being restarted")))
+    finally:
+        await connections.close()
 
 
 def _restart_dispatchers(settings: Settings, say: Say) -> None:

@@ -14,6 +14,8 @@ from dashboards import api_types as t
 
 T = TypeVar("T")
 Params = Mapping[str, str | int | None]
+# One socket a process, passed on to all its sessions, so it may be quicker than other clients.
+PACE_MS = 40
 
 
 class ApiProblem(Exception):
@@ -105,9 +107,10 @@ class ApiClient:
         return str(answer["ticket"])
 
     def events_url(self, ticket: str, after: str | None) -> str:
-        """WebSocket address of the jobs topic, resuming after an event id."""
+        """WebSocket address of the jobs topic, resuming after an event id; batches, `PACE_MS` apart under load."""
         parts = urlsplit(self.base_url)
-        query = f"ticket={quote(ticket, safe='')}&topic=jobs" + (f"&after={quote(after, safe='')}" if after else "")
+        query = f"ticket={quote(ticket, safe='')}&topic=jobs&frames=batch&pace_ms={PACE_MS}"
+        query += f"&after={quote(after, safe='')}" if after else ""
         scheme = "wss" if parts.scheme == "https" else "ws"
         return urlunsplit((scheme, parts.netloc, parts.path + "/events", query, ""))
 

@@ -61,6 +61,7 @@ class Job(msgspec.Struct, frozen=True):
     error: Any = None
     rate: float | None = None
     eta_s: float | None = None
+    changed_at: datetime | None = None
 
     @property
     def active(self) -> bool:
@@ -266,14 +267,38 @@ class JobEvent(msgspec.Struct, frozen=True):
     rate: float | None = None
     eta_s: float | None = None
     error: Any = None
+    attempt: int | None = None
+    changed_at: datetime | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Envelope of one frame of the event stream; `id` is the place to resume after."""
+    """Envelope of an event; `id` is the place to resume after. What `data` holds depends on the type."""
 
     type: str
     id: str | None = None
     topic: str | None = None
     seq: int | None = None
     at: datetime | None = None
-    data: dict[str, Any] | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def events_of(frame: str | bytes) -> list[Event]:
+    """The events of one frame: an array of them, or a single one.
+
+    Raises:
+        msgspec.MsgspecError: it is neither.
+    """
+    found = msgspec.json.decode(frame, type=Event | list[Event], strict=False)
+    return found if isinstance(found, list) else [found]
+
+
+def job_event_of(event: Event) -> JobEvent:
+    """The data of a job.changed or job.progressed event; raises msgspec.MsgspecError where it is something else."""
+    return msgspec.json.decode(event.data, type=JobEvent, strict=False)
+
+
+def snapshot_of(event: Event) -> list[Job]:
+    """The jobs of a snapshot event; raises msgspec.MsgspecError where its data is something else."""
+    rows = msgspec.json.decode(event.data, type=dict[str, list[dict[str, Any]]])["jobs"]
+    named = ({**row, "id": row["job_id"], "attempts": row.get("attempt")} for row in rows)
+    return [msgspec.convert(row, Job, strict=False) for row in named]

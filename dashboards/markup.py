@@ -12,6 +12,7 @@ from panel.custom import JSComponent
 
 from dashboards.theme import asset
 
+PLACE_OF_PARTS = "<!--parts-->"
 Action = Callable[[str, str], Awaitable[None] | None]
 
 _MARKUP_JS = """
@@ -36,15 +37,26 @@ function morph(shown, wanted) {
   after.forEach((node, i) => i < before.length ? sync(shown, before[i], node) : shown.appendChild(node))
   before.slice(after.length).forEach((node) => node.remove())
 }
+function parse(html) {
+  const template = document.createElement("template")
+  template.innerHTML = html
+  return template.content
+}
+// Keyed parts that have changed since `html` was sent; all of them, so that a view made later shows them too.
+function patch(root, parts) {
+  for (const part of parts) {
+    const wanted = parse(part).firstElementChild
+    const shown = root.querySelector(`[data-key="${CSS.escape(wanted.dataset.key)}"]`)
+    if (shown) { sync(shown.parentNode, shown, wanted) }
+  }
+}
 export function render({model}) {
   const root = document.createElement("div")
   root.className = "view"
   root.innerHTML = model.html
-  model.on("html", () => {
-    const next = document.createElement("template")
-    next.innerHTML = model.html
-    morph(root, next.content)
-  })
+  patch(root, model.parts)
+  model.on("html", () => { morph(root, parse(model.html)) })
+  model.on("parts", () => { patch(root, model.parts) })
   const act = (event) => {
     const source = event.target.closest("[data-action]")
     if (!source || source.disabled || event.ctrlKey || event.metaKey) { return }
@@ -81,9 +93,13 @@ export function render({model}) {
 
 
 class Markup(JSComponent):  # type: ignore[misc]
-    """Shows `html` (already escaped) in the dashboard's style; an element with data-action calls `on_action`."""
+    """Shows `html` (already escaped) in the dashboard's style; an element with data-action calls `on_action`.
+
+    `parts` replace the elements of `html` that have their data-key: a long table need not be sent whole for a few rows.
+    """
 
     html = param.String(default="")
+    parts = param.List(default=[])
 
     _esm = _MARKUP_JS
 
@@ -92,6 +108,26 @@ class Markup(JSComponent):  # type: ignore[misc]
         params.setdefault("margin", (0, 0, 16, 0))
         super().__init__(html=html, stylesheets=[asset("app.css")], **params)
         self._on_action = on_action
+        self._whole = ""
+        self._frame = ""
+        self._sent: dict[str, str] = {}
+        self._moved: set[str] = set()
+
+    def show_parts(self, frame: str, parts: dict[str, str]) -> None:
+        """Show keyed elements inside `frame`, at its `PLACE_OF_PARTS`.
+
+        While frame and keys stay the same, only elements that changed since all were sent are sent again.
+        """
+        if self.html == self._whole and (frame, list(parts)) == (self._frame, list(self._sent)):
+            # Once changed, always told of: an element that changes back differs from what is shown all the same.
+            self._moved |= {key for key, html in parts.items() if html != self._sent[key]}
+            self.parts = [html for key, html in parts.items() if key in self._moved]
+            return
+        self._frame, self._sent, self._moved = frame, parts, set()
+        self._whole = frame.replace(PLACE_OF_PARTS, "".join(parts.values()), 1)
+        # In this order: the old parts must not be put into the new whole.
+        self.parts = []
+        self.html = self._whole
 
     def _handle_msg(self, data: Any) -> None:
         if self._on_action is None or not isinstance(data, dict):

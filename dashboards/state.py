@@ -41,9 +41,14 @@ class JobBoard:
             self._changed()
 
     def replace(self, jobs: Iterable[Job]) -> None:
-        """Take a snapshot read by REST as the truth."""
-        self._jobs = {job.id: job for job in jobs}
+        """Take a snapshot as the truth, except about jobs of which an event has told something newer meanwhile."""
+        self._jobs = {job.id: self._newer(job) for job in jobs}
         self._changed()
+
+    def _newer(self, job: Job) -> Job:
+        known = self._jobs.get(job.id)
+        is_newer = known is not None and known.changed_at and job.changed_at and known.changed_at > job.changed_at
+        return known if known is not None and is_newer else job
 
     def put(self, job: Job) -> None:
         """Take one job just read by REST, unless an event has already told of its end."""
@@ -53,9 +58,18 @@ class JobBoard:
             self._trim()
             self._changed()
 
-    def apply(self, event: JobEvent, at: datetime | None) -> None:
-        """Fold one event into the board. `at` dates the job's start and end until a snapshot brings the real ones."""
+    def apply(self, *events: tuple[JobEvent, datetime | None]) -> None:
+        """Fold events into the board, telling the listeners once. Their times date a job's start and end until a
+        snapshot brings the real ones."""
+        for event, at in events:
+            self._fold(event, at)
+        self._trim()
+        self._changed()
+
+    def _fold(self, event: JobEvent, at: datetime | None) -> None:
         old = self._jobs.get(event.job_id) or Job(id=event.job_id, created_at=at)
+        if _is_late(event, old):
+            return
         state = event.state or old.state
         restarted = old.state in _FINISHED and state in {"waiting", "running"}
         finished = at if state in _FINISHED else None
@@ -72,9 +86,9 @@ class JobBoard:
             error=event.error,
             started_at=(at if state == "running" else None) if restarted else old.started_at or _start(state, at),
             finished_at=finished if restarted or old.finished_at is None else old.finished_at,
+            changed_at=event.changed_at or old.changed_at,
+            attempts=event.attempt or old.attempts,
         )
-        self._trim()
-        self._changed()
 
     def jobs(self) -> list[Job]:
         """All jobs known, newest first; a child directly after its parent, in the order the steps run."""
@@ -103,6 +117,15 @@ class JobBoard:
     def _changed(self) -> None:
         for listener in tuple(self._listeners):
             listener()
+
+
+def _is_late(event: JobEvent, known: Job) -> bool:
+    """Whether the event is older than what is known. Progress has no time: it counts while its attempt runs."""
+    if event.changed_at is not None:
+        return known.changed_at is not None and event.changed_at < known.changed_at
+    if event.attempt is None or known.attempts is None:
+        return False
+    return event.attempt < known.attempts or (event.attempt == known.attempts and known.state != "running")
 
 
 def _created(job: Job) -> tuple[datetime, int]:

@@ -12,6 +12,8 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from db.tracing import database_span
+
 SQL_TYPES: dict[Any, str] = {
     pl.String: "text",
     pl.Float64: "double precision",
@@ -44,7 +46,8 @@ async def stage(session: AsyncSession | AsyncConnection, name: str, frame: pl.Da
     await driver.execute(
         f"DROP TABLE IF EXISTS pg_temp.{name}; CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP"
     )
-    await driver.copy_to_table(name, source=_csv(frame), format="csv", columns=frame.columns, schema_name="pg_temp")
+    with database_span("COPY", name):
+        await driver.copy_to_table(name, source=_csv(frame), format="csv", columns=frame.columns, schema_name="pg_temp")
     await driver.execute(f"ANALYZE pg_temp.{name}")
 
 
@@ -54,7 +57,8 @@ async def read_frame(
     """Run a query and return its rows as a frame with exactly `schema` (column order included)."""
     driver = await driver_of(session)
     buffer = io.BytesIO()
-    await driver.copy_from_query(query, *args, output=buffer, format="csv")
+    with database_span("COPY", "query"):
+        await driver.copy_from_query(query, *args, output=buffer, format="csv")
     buffer.seek(0)
     if not buffer.getbuffer().nbytes:
         return pl.DataFrame(schema=schema)

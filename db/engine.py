@@ -20,6 +20,8 @@ def create_engine(settings: Settings, process: str, *, pool_size: int | None = N
         pool_size=pool_size or settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         pool_pre_ping=True,
+        # An error's text must not carry bound values, a password hash among them, into a log.
+        hide_parameters=True,
         pool_recycle=1800,
         connect_args={
             "timeout": 10,

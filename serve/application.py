@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Router
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.metrics import EVENT_CLIENTS
 from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
+from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
@@ -66,7 +68,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         connections = Connections(settings, "api")
-        hub = EventHub(connections.events)
+        hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
@@ -77,6 +79,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         finally:
             await reporter.stop()
             await hub.stop()
+            await connections.events.close()
             await connections.close()
 
     jwt_auth = build_auth(settings)

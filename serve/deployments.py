@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind
 from ray import serve
 
 from actors.observe import start_observing
+from actors.priority import step_back
 from actors.telemetry import continued, joined, traceparent
 from actors.wiring import FORECASTER_APP, call_forecaster
 from settings import load
@@ -71,6 +72,7 @@ class ForecasterDeployment:
 
         settings = load()
         start_observing(settings, "forecaster")
+        step_back()
         if settings.chronos_model is not None:
             _bound_threads()
         self._forecaster = Forecaster(load_chronos(settings.chronos_model))

@@ -18,7 +18,6 @@ import asyncpg
 import pytest
 import redis as redis_client
 from pydantic import SecretStr
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from stacks import running_stack
 
@@ -112,29 +111,6 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     asyncio.run(_admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database}"))
     yield database_named(postgres_url, name)
     asyncio.run(_admin(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-
-
-@pytest.fixture
-async def job_queue_schema(connections: Connections) -> None:
-    """The columns and tables of the job queue that monitoring reads. Goes when the queue's own migration is here."""
-    statements = """
-    CREATE TABLE IF NOT EXISTS schedule
-      (id uuid, name text, kind text, cron text, enabled boolean DEFAULT true, next_run_at timestamptz);
-    CREATE TABLE IF NOT EXISTS worker
-      (id uuid, actor text, name text, host text, pid integer, state text, heartbeat_at timestamptz);
-    CREATE TABLE IF NOT EXISTS kind_control (kind text, paused boolean DEFAULT false);
-    ALTER TABLE job ADD COLUMN IF NOT EXISTS run_at timestamptz NOT NULL DEFAULT now();
-    ALTER TABLE job ADD COLUMN IF NOT EXISTS priority integer NOT NULL DEFAULT 0;
-    ALTER TABLE job ADD COLUMN IF NOT EXISTS worker uuid;
-    ALTER TABLE job ADD COLUMN IF NOT EXISTS trace_context text;
-    CREATE INDEX IF NOT EXISTS ix_job_due ON job (kind, priority DESC, run_at, id) WHERE state = 'waiting';
-    CREATE INDEX IF NOT EXISTS ix_job_running ON job (worker) WHERE state = 'running';
-    CREATE INDEX IF NOT EXISTS ix_job_day_done ON job (finished_at) WHERE kind = 'day' AND state = 'done';
-    CREATE INDEX IF NOT EXISTS ix_ingest_run_finished_at ON ingest_run (finished_at) WHERE state <> 'failed';
-    """
-    async with connections.engine.begin() as connection:
-        for statement in statements.split(";")[:-1]:
-            await connection.execute(text(statement))
 
 
 @pytest.fixture

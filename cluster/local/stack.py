@@ -130,6 +130,9 @@ class Stack:
             "RAY_AUTH_TOKEN": self._secrets.ray_token,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_ENABLE_HA_PROXY": "0",
+            # Ray gives its workers the lowest priority; the API and its proxy answer people. Who computes steps back
+            # by itself (`actors.priority`).
+            "RAY_worker_niceness": "0",
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
         }

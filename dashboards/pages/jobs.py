@@ -8,7 +8,7 @@ from dashboards import format as f
 from dashboards.api_client import ApiProblem
 from dashboards.api_types import Job
 from dashboards.fragments import badge, bar, card, empty, failure, table, title
-from dashboards.markup import Markup
+from dashboards.markup import PLACE_OF_PARTS, Markup
 from dashboards.shell.context import Context
 from dashboards.theme import NATURAL_HEIGHT
 
@@ -59,7 +59,8 @@ class JobsPage:
             return
         running = sum(job.state == "running" for job in jobs if job.parent_id is None)
         aside = f"{running} running" if running else "Nothing is running"
-        self._table.html = card("Newest jobs", table(_HEADS, (self._row(job) for job in jobs), "fmrp-job-table"), aside)
+        frame = card("Newest jobs", table(_HEADS, [PLACE_OF_PARTS], "fmrp-job-table"), aside)
+        self._table.show_parts(frame, {job.id: self._row(job) for job in jobs})
 
     def dark_changed(self, dark: bool) -> None:
         """Nothing here depends on the theme."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from dashboards import format as f
 from dashboards.api_client import ApiClient
 from dashboards.auth import THEME_COOKIE, login_again_url
 from dashboards.markup import Browser, Markup
+from dashboards.pacing import pause_s
 from dashboards.pages.data import DataPage
 from dashboards.pages.forecasts import ForecastsPage
 from dashboards.pages.jobs import JobsPage
@@ -30,8 +33,8 @@ from dashboards.theme import NATURAL_HEIGHT, PAGE_SX, THEME_CONFIG
 
 logger = logging.getLogger(__name__)
 
-# Four updates a second look live; more only load the browser and the document lock.
-PASS_ON_EVERY_S = 0.25
+# A document that is closing never draws what was scheduled.
+LONGEST_DRAWING_S = 5.0
 
 _PAGES: dict[str, Callable[[Context], Page]] = {
     "/": TodayPage,
@@ -65,6 +68,8 @@ class Shell:
         self._pages: dict[str, Page] = {}
         self._here = place_of(path).path
         self._changed = asyncio.Event()
+        self._drawn = asyncio.Event()
+        self._drawing_s = 0.0
         self._is_narrow = False
         self._on_confirm: Callable[[], Awaitable[None]] | None = None
         self._context = Context(
@@ -140,23 +145,32 @@ class Shell:
         await page.load()
 
     async def pass_changes_on(self, document: Any) -> None:
-        """Until cancelled: hand the newest state of the job board to the shown page, at most four times a second."""
+        """Until cancelled: hand the newest state of the job board to the shown page, as often as drawing allows."""
         stop = self._process.board.listen(self._changed.set)
         try:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
+                self._drawn.clear()
                 with set_curdoc(document):
                     pn.state.execute(self._board_changed, schedule=True)
-                await asyncio.sleep(PASS_ON_EVERY_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_DRAWING_S):
+                        await self._drawn.wait()
+                await asyncio.sleep(pause_s(self._drawing_s, self._process.board.listeners))
         finally:
             stop()
 
     def _board_changed(self) -> None:
-        self._top.html = top_html(self._signed_in.user, self._process.board.connection)
-        page = self._pages.get(self._here)
-        if page is not None:
-            page.jobs_changed()
+        began = time.monotonic()
+        try:
+            self._top.html = top_html(self._signed_in.user, self._process.board.connection)
+            page = self._pages.get(self._here)
+            if page is not None:
+                page.jobs_changed()
+        finally:
+            self._drawing_s = time.monotonic() - began
+            self._drawn.set()
 
     def _go(self, path: str) -> None:
         self._here = place_of(path).path

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, UniqueConstraint, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Keyed, Stamped
@@ -78,6 +78,7 @@ class IngestRun(Keyed, Base):
         CheckConstraint("state in ('done', 'failed', 'unchanged')", name="state"),
         CheckConstraint("read = taken + merged + rejected", name="accounted"),
         UniqueConstraint("job_id", "source_file_id", "mapping"),
+        Index("ix_ingest_run_finished_at", "finished_at", postgresql_where=text("state <> 'failed'")),
     )
 
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id"))

@@ -38,6 +38,7 @@ class Job(Keyed, Base):
         Index("ix_job_running", "worker", postgresql_where=text("state = 'running'")),
         Index("ix_job_state_created_at", "state", "created_at"),
         Index("ix_job_changed_at", "changed_at"),
+        Index("ix_job_day_done", "finished_at", postgresql_where=text("kind = 'day' AND state = 'done'")),
         UniqueConstraint("requested_by", "idempotency_key"),
     )
 

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, delete, func, insert, select, text, update
@@ -69,7 +70,8 @@ _CLAIM_SQL = f"""
         started_at = coalesce(started_at, now()), progress = 0, step = 'starting', message = '', changed_at = now()
     FROM locked WHERE job.id = locked.id
     RETURNING job.id, job.attempts, job.failures, job.losses, job.max_attempts, job.kind, job.priority, job.parameters,
-        job.parent_id, job.trace_context, extract(epoch FROM now() - job.run_at)::float8 AS waited_s
+        job.parent_id, job.trace_context, extract(epoch FROM now() - job.run_at)::float8 AS waited_s,
+        job.changed_at
     """
 _CLAIM = (
     text(_CLAIM_SQL)
@@ -86,7 +88,7 @@ _END = text(
         error = NULL, traceback = NULL, worker = NULL, finished_at = now(), changed_at = now()
     FROM unnest(:ids, :attempts, :results, :messages) AS ended (id, attempt, result, message)
     WHERE job.id = ended.id AND job.attempts = ended.attempt AND job.state = 'running'
-    RETURNING job.id
+    RETURNING job.id, job.changed_at
     """
 ).bindparams(
     bindparam("ids", type_=ARRAY(Uuid)),
@@ -111,6 +113,7 @@ class Claimed:
     parent_id: uuid.UUID | None
     trace_context: str | None
     waited_s: float
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +138,15 @@ async def claim(session: AsyncSession, worker: uuid.UUID, room: int, limits: Map
     return sorted(claimed, key=lambda job: (-job.priority, -job.waited_s, job.id))
 
 
-async def end(session: AsyncSession, ended: Sequence[Done]) -> set[uuid.UUID]:
-    """End many attempts as done in one statement; returns those that still were theirs to end."""
+async def end(session: AsyncSession, ended: Sequence[Done]) -> dict[uuid.UUID, datetime]:
+    """End many attempts as done in one statement; returns those that still were theirs to end, and when that was."""
     columns = {
         "ids": [each.id for each in ended],
         "attempts": [each.attempt for each in ended],
         "results": [json.dumps(each.result) for each in ended],
         "messages": [each.message for each in ended],
     }
-    return set((await session.execute(_END, columns)).scalars())
+    return {row[0]: row[1] for row in await session.execute(_END, columns)}
 
 
 async def add_many(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
@@ -157,10 +160,19 @@ async def announce(session: AsyncSession, channel: str = NEWS, payload: str = ""
     await session.execute(select(func.pg_notify(channel, payload)))
 
 
-async def register(session: AsyncSession, worker: Worker) -> None:
-    """Enter a dispatcher's new incarnation; an earlier one of the same actor is gone for certain."""
-    await session.execute(delete(Worker).where(Worker.actor == worker.actor, Worker.id != worker.id))
+async def register(session: AsyncSession, worker: Worker, *, is_new_life: bool) -> bool:
+    """Enter a dispatcher. A new life of its actor strikes the old one off; False when another has taken its place.
+
+    Only a process that has just been started is a new life. One that was cut off and comes back may find that its
+    actor runs elsewhere by now, and must give way: two would strike each other off for ever.
+    """
+    others = Worker.actor == worker.actor
+    if is_new_life:
+        await session.execute(delete(Worker).where(others))
+    elif (await session.execute(select(Worker.id).where(others).limit(1))).first() is not None:
+        return False
     session.add(worker)
+    return True
 
 
 async def beat(session: AsyncSession, worker: uuid.UUID) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +15,14 @@ from litestar.exceptions import NotAuthorizedException, WebSocketDisconnect
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from actors.events import Event, id_key
-from serve.event_hub import EventHub, Lagging, Subscription
+from serve.event_hub import EventHub
+from serve.event_queue import Subscription
+from serve.event_sender import Blocked, EventSender, Options, WrongOption
 from serve.problems import ERRORS
 from serve.security import SOCKET, VIEWER, User, authenticate_socket, find_user, issue_ticket
 
-PING_S = 20.0
 RECHECK_S = 60.0
+CLOSE_PATIENCE_S = 2.0
 # Sockets end after about half an hour, spread out, so that accounts are checked again and replicas can be replaced.
 LIFE_S = 1800.0
 CLOSE_LOG_IN = 4401
@@ -30,8 +30,6 @@ CLOSE_FORBIDDEN = 4403
 CLOSE_BAD_REQUEST = 4400
 CLOSE_LAGGING = CLOSE_TRY_AGAIN = 1013
 CLOSE_RECONNECT = 1012
-
-_EVENT_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +55,11 @@ async def get_ticket(request: Request[User, Any, Any], state: State) -> TicketOu
 
 @websocket("/events", opt=SOCKET)
 async def follow_events(socket: WebSocket[Any, Any, Any]) -> None:
-    """Send events as JSON text, first those after `?after=`, then live ones; `?topic=` keeps one topic."""
+    """Send events as JSON text: those after `?after=`, or else a snapshot of the jobs, then live ones.
+
+    `?topic=` keeps one topic, `?pace_ms=` is the time between two sends under load, and with `?frames=batch` one frame
+    holds an array of events.
+    """
     state = socket.app.state
     if not is_allowed_origin(socket.headers.get("origin"), socket.headers.get("host"), state.settings.allowed_origins):
         await _refuse(socket, CLOSE_FORBIDDEN, "this origin may not connect")
@@ -71,15 +73,16 @@ async def follow_events(socket: WebSocket[Any, Any, Any]) -> None:
         log.warning("socket refused: backing service away", reason=str(error))
         await _refuse(socket, CLOSE_TRY_AGAIN, "the database or the event store is not reachable just now; try again")
         return
-    after = socket.query_params.get("after")
-    if after is not None and not is_event_id(after):
-        await _refuse(socket, CLOSE_BAD_REQUEST, "after: not an event id")
+    try:
+        options = Options.parse(socket.query_params)
+    except WrongOption as wrong:
+        await _refuse(socket, CLOSE_BAD_REQUEST, str(wrong))
         return
     await socket.accept()
     hub: EventHub = state.hub
-    subscription = hub.subscribe(socket.query_params.get("topic"))
+    subscription = hub.subscribe(options.topic, options.pace_s)
     try:
-        await _serve(socket, user, subscription, after)
+        await _serve(socket, user, subscription, EventSender(socket.send_text, hub, subscription, options))
     finally:
         hub.unsubscribe(subscription)
 
@@ -91,25 +94,20 @@ def is_allowed_origin(origin: str | None, host: str | None, allowed: tuple[str, 
     return origin in allowed or origin.split("://", 1)[-1] == host
 
 
-def is_event_id(text: str) -> bool:
-    """Whether Redis would take the text for a stream id: two 64-bit numbers, the second one optional."""
-    found = _EVENT_ID.fullmatch(text)
-    return found is not None and all(int(part or 0) < 2**64 for part in found.groups())
-
-
 async def _refuse(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
     # The close code reaches the client only on an accepted socket; before that it would see a bare HTTP 403.
     await socket.accept()
     await socket.close(code=code, reason=reason)
 
 
-async def _serve(socket: WebSocket[Any, Any, Any], user: User, subscription: Subscription, after: str | None) -> None:
-    """Send until the client leaves, its time is over, its account is switched off, or it cannot keep up."""
+async def _serve(socket: WebSocket[Any, Any, Any], user: User, subscription: Subscription, sender: EventSender) -> None:
+    """Send until the client leaves, its time is over, its account is switched off, or it takes nothing any more."""
     life = LIFE_S * random.uniform(0.9, 1.1)  # noqa: S311 - spreads reconnects, no secret
-    sending = asyncio.create_task(_send(socket, socket.app.state.hub, subscription, after))
+    sending = asyncio.create_task(sender.run())
     leaving = asyncio.create_task(_until_disconnect(socket))
     revoked = asyncio.create_task(_until_revoked(socket, user))
-    tasks = {sending, leaving, revoked, asyncio.create_task(asyncio.sleep(life))}
+    over = asyncio.create_task(_until_over(subscription, life))
+    tasks: set[asyncio.Task[None]] = {sending, leaving, revoked, over}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -117,42 +115,26 @@ async def _serve(socket: WebSocket[Any, Any, Any], user: User, subscription: Sub
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
     for error in ends:
-        if isinstance(error, Exception) and not isinstance(error, (Lagging, WebSocketDisconnect)):
+        if isinstance(error, Exception) and not isinstance(error, (Blocked, WebSocketDisconnect)):
             log.warning("socket ended early", reason=repr(error))
     if leaving in done:
         return
     code, reason = CLOSE_RECONNECT, "reconnect with your last event id"
     if revoked in done:
         code, reason = CLOSE_LOG_IN, "log in again"
-    elif sending in done and isinstance(sending.exception(), Lagging):
+    elif sending in done and isinstance(sending.exception(), Blocked):
         code, reason = CLOSE_LAGGING, "too slow: reconnect with your last event id"
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await socket.close(code=code, reason=reason)
+    # A client that takes nothing does not take its leave either.
+    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(CLOSE_PATIENCE_S):
+            await socket.close(code=code, reason=reason)
 
 
-async def _send(socket: WebSocket[Any, Any, Any], hub: EventHub, subscription: Subscription, after: str | None) -> None:
-    # The reader may be a moment behind: the client has what is up to `after` already.
-    sent = id_key(after) if after is not None else (0, 0)
-    if after is not None:
-        missed, is_gap = await hub.replay(after)
-        if is_gap:
-            gap = Event(type="gap", topic=subscription.topic or "", data={"after": after})
-            await socket.send_text(msgspec.json.encode(gap).decode())
-        for event in missed:
-            if subscription.topic in (None, event.topic):
-                await socket.send_text(msgspec.json.encode(event).decode())
-            sent = id_key(event.id)
-    while True:
-        try:
-            # Not wait_for: in Python 3.11 it can swallow a cancellation that meets an arriving event.
-            async with asyncio.timeout(PING_S):
-                event = await subscription.next()
-        except TimeoutError:
-            event = Event(type="ping", topic="", data={}, id="")
-        else:
-            if event.id and id_key(event.id) <= sent:
-                continue
-        await socket.send_text(msgspec.json.encode(event).decode())
+async def _until_over(subscription: Subscription, life_s: float) -> None:
+    """Ends when the socket has lived long enough, or the server asks its clients to go."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(life_s):
+            await subscription.is_leaving.wait()
 
 
 async def _until_revoked(socket: WebSocket[Any, Any, Any], user: User) -> None:

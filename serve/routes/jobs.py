@@ -14,7 +14,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
-from actors.events import job_event
 from actors.kinds import KINDS
 from actors.owner import Connections
 from db.models.job import Job, JobLog
@@ -182,7 +181,7 @@ def check_parameters(kind: str, parameters: dict[str, Any]) -> None:
 
 async def publish(connections: Connections, changed: Sequence[Job]) -> None:
     """Tell of jobs that a committed transaction has changed."""
-    await connections.events.publish_all([job_event(job) for job in changed])
+    await connections.tell(changed)
 
 
 async def _change(connections: Connections, job_id: uuid.UUID, change: Any) -> JobOut:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from actors.dispatch import Dispatcher
-from actors.owner import Connections, LocalOwner, Owner
+from actors.owner import Connections, Owner
 from actors.run import JobRun
 from settings import Settings
 
@@ -35,7 +35,7 @@ async def serve(database_url: str, redis_url: str) -> None:
     )
 
     connections = Connections(settings, "doomed")
-    owner = LocalOwner(Owner(Hangs(), connections))
+    owner = Owner(Hangs(), connections)
     await Dispatcher(settings, connections, {"planning": owner}, name="doomed").run()
 
 

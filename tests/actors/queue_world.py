@@ -13,7 +13,7 @@ from sqlalchemy import text
 from actors import flow, jobs
 from actors.attempts import OwnerPort
 from actors.dispatch import Dispatcher
-from actors.owner import Connections, LocalOwner, Outcome, Owner, Work
+from actors.owner import Connections, Outcome, Owner, Work
 from actors.run import Attempt, JobRun
 from db.models import Job, Source
 from db.models.job import FINAL_STATES, Worker
@@ -74,7 +74,7 @@ def attempt_of(job: Job) -> Attempt:
 
 async def run_of(connections: Connections, job: Job) -> JobRun:
     """The attempt as its owner's work is handed it."""
-    run = JobRun(attempt_of(job), connections.sessions, connections.events)
+    run = JobRun(attempt_of(job), connections)
     run.follow(await get(connections, job.parent_id) if job.parent_id else None)
     return run
 
@@ -96,7 +96,7 @@ async def perform(connections: Connections, work: Work, job_id: uuid.UUID) -> Ou
 
 def owners_of(connections: Connections, work: Work) -> dict[str, OwnerPort]:
     """The same work for every kind of job."""
-    owner = LocalOwner(Owner(work, connections))
+    owner = Owner(work, connections)
     return dict.fromkeys(("ingestion", "forecasting", "planning"), owner)
 
 

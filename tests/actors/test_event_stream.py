@@ -6,14 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
-from queue_world import start
+from sqlalchemy import select
 
-from actors.events import STREAM, Event, EventStream, id_key, job_event
+from actors.events import STREAM, Event, EventStream, JobChanged, JobData, id_key, job_event
 from actors.owner import Connections
+from db.models import Job
 
 
 def event(number: int, topic: str = "jobs") -> Event:
-    return Event(type="job.changed", topic=topic, data={"n": number})
+    return JobChanged(topic=topic, data=JobData(job_id=f"job-{number}", message=str(number)))
 
 
 async def publish(connections: Connections, count: int) -> list[str]:
@@ -22,15 +23,15 @@ async def publish(connections: Connections, count: int) -> list[str]:
     return [one for one in ids if one]
 
 
-def numbers(events: list[Event]) -> list[Any]:
-    return [each.data["n"] for each in events]
+def numbers(events: list[Any]) -> list[int]:
+    return [int(each.data.message) for each in events]
 
 
 async def test_a_published_event_is_read_back_whole(connections: Connections) -> None:
     sent = event(1)
     made = await connections.events.publish(sent)
     (read,), is_gap = await connections.events.replay("0-0", "+")
-    assert (read.type, read.topic, read.data, read.at, read.version) == (sent.type, "jobs", {"n": 1}, sent.at, 1)
+    assert (read.type, read.topic, read.data, read.at, read.version) == ("job.changed", "jobs", sent.data, sent.at, 1)
     assert (read.id, read.seq, is_gap) == (made, 1, False)
 
 
@@ -88,14 +89,15 @@ def test_ids_are_ordered_by_number_and_not_by_letter() -> None:
 
 async def test_following_gives_what_is_there_and_then_what_comes(connections: Connections) -> None:
     ids = await publish(connections, 3)
-    heard: list[Any] = []
+    heard: list[int] = []
 
     async def listen() -> None:
+        nonlocal heard
         async for each in connections.events.follow(ids[0], block_ms=1000):
-            heard.append(each.data["n"])
-            if each.data["n"] == 2:
+            heard += numbers([each])
+            if heard[-1] == 2:
                 await connections.events.publish(event(3))
-            if each.data["n"] == 3:
+            if heard[-1] == 3:
                 return
 
     await asyncio.wait_for(listen(), 10)
@@ -103,8 +105,12 @@ async def test_following_gives_what_is_there_and_then_what_comes(connections: Co
 
 
 async def test_a_jobs_event_tells_its_state(connections: Connections) -> None:
-    job = await start(connections, "plan")
+    async with connections.sessions.begin() as session:
+        session.add(Job(kind="plan"))
+        await session.flush()
+        job = (await session.execute(select(Job))).scalar_one()
     made = job_event(job)
+    assert made.data.changed_at == job.changed_at
     assert (made.type, made.topic) == ("job.changed", "jobs")
-    assert made.data["job_id"] == str(job.id)
-    assert (made.data["kind"], made.data["state"], made.data["error"]) == ("plan", "waiting", None)
+    assert made.data.job_id == str(job.id)
+    assert (made.data.kind, made.data.state, made.data.error) == ("plan", "waiting", None)

@@ -109,9 +109,9 @@ async def test_progress_reaches_the_row_and_the_stream(connections: Connections)
         row = await until(lambda: _with_progress(connections, job.id), "progress in the row")
         assert (row.progress, row.step, row.message) == (0.4, "netting", "level 2")
         events = await until(lambda: _progressed(connections), "progress in the stream")
-    assert events[-1].data["progress"] == 0.4
-    assert events[-1].data["job_id"] == str(job.id)
-    assert events[-1].data["eta_s"] > 0
+    assert events[-1].data.progress == 0.4
+    assert events[-1].data.job_id == str(job.id)
+    assert events[-1].data.eta_s > 0
 
 
 async def _with_progress(connections: Connections, job_id: Any) -> Any:
@@ -139,12 +139,12 @@ async def test_a_childs_progress_moves_its_parent_in_the_stream(connections: Con
         run.report(0.5, "reading")
         events = await until(lambda: _progressed(connections), "progress")
         events = await until(lambda: _of(connections, str(day.id)), "the parent's progress")
-    assert events[-1].data["progress"] == pytest.approx(0.5 / 3)
-    assert events[-1].data["step"] == "ingest"
+    assert events[-1].data.progress == pytest.approx(0.5 / 3)
+    assert events[-1].data.step == "ingest"
 
 
 async def _of(connections: Connections, job_id: str) -> Any:
-    return [event for event in await _progressed(connections) if event.data["job_id"] == job_id]
+    return [event for event in await _progressed(connections) if event.data.job_id == job_id]
 
 
 async def test_a_cancellation_reaches_the_work_at_its_next_report(connections: Connections) -> None:

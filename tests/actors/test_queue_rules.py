@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from queue_world import children, dispatching, get, owners_of, scalar, start, un
 
 from actors import jobs
 from actors.kinds import KINDS, Kind, Stage
-from actors.owner import Connections, LocalOwner, Owner
+from actors.owner import Connections, Owner
 from actors.run import JobRun
 from db.repositories import queue
 
@@ -157,14 +158,14 @@ async def test_a_job_that_ignores_cancellation_loses_its_process_and_ends_cancel
             await run.in_thread(deaf)
             await super().perform(run)
 
-    class Replaceable(LocalOwner):
+    class Replaceable(Owner):
         replaced = 0
 
         async def replace(self) -> None:
             self.replaced += 1
             await super().replace()
 
-    owner = Replaceable(Owner(Stubborn(), connections))
+    owner = Replaceable(Stubborn(), connections)
     try:
         async with dispatching(connections, {"planning": owner}):
             job = await start(connections, "sample")
@@ -181,13 +182,13 @@ async def test_a_job_that_ignores_cancellation_loses_its_process_and_ends_cancel
 async def test_an_owner_that_no_longer_answers_is_replaced_and_its_job_done_again(connections: Connections) -> None:
     tight = Connections(connections.settings.model_copy(update={"owner_patience_s": 1.0}), "test")
 
-    class Silent(LocalOwner):
+    class Silent(Owner):
         is_silent = True
 
-        async def ping(self) -> object:
+        async def ping(self) -> Mapping[str, str]:
             if self.is_silent:
                 await asyncio.Event().wait()
-            return None
+            return self.in_hand
 
         async def replace(self) -> None:
             self.is_silent = False
@@ -195,7 +196,7 @@ async def test_an_owner_that_no_longer_answers_is_replaced_and_its_job_done_agai
             await super().replace()
 
     work = HeldWork()
-    async with dispatching(tight, {"planning": Silent(Owner(work, tight))}):
+    async with dispatching(tight, {"planning": Silent(work, tight)}):
         ended = await until_ended(tight, (await start(tight, "plan")).id)
     assert (ended.state, ended.losses) == ("done", 1)
     await tight.close()
@@ -317,3 +318,22 @@ async def test_many_jobs_are_started_in_one_statement(connections: Connections, 
             await jobs.start_many(session, "plan", [{}], requested_by="anna")
     assert len(set(ids)) == 1000
     assert await scalar(connections, "SELECT count(*) FROM job WHERE state = 'waiting'") == 1000
+
+
+async def test_one_that_was_cut_off_gives_way_to_its_successor(connections: Connections) -> None:
+    work = PlannedWork()
+    async with dispatching(connections, owners_of(connections, work), "one") as cut_off:
+
+        async def serving() -> bool:
+            return cut_off.state == "serving"
+
+        await until(serving, "the first dispatcher")
+        async with dispatching(connections, owners_of(connections, work), "one") as successor:
+
+            async def gave_way() -> bool:
+                return cut_off.state == "stopped"
+
+            await until(gave_way, "the end of the one that was replaced")
+            job = await start(connections, "plan")
+            assert (await until_ended(connections, job.id)).attempts == 1
+            assert successor.state == "serving"

@@ -135,6 +135,19 @@ class World:
             }
         )
 
+    def snapshot(self) -> dict[str, Any]:
+        n = len(self.events)
+        jobs = [{**{k: v for k, v in job.items() if k != "id"}, "job_id": job["id"]} for job in self.jobs.values()]
+        return {
+            "id": f"{n}-0",
+            "type": "snapshot",
+            "version": 1,
+            "topic": "jobs",
+            "at": datetime.now(UTC).isoformat(),
+            "seq": 0,
+            "data": {"jobs": jobs},
+        }
+
     def new_job(self, kind: str, parent: str | None = None) -> dict[str, Any]:
         job = {
             "id": f"j{len(self.jobs) + 1}",
@@ -172,10 +185,10 @@ class World:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def drop_sockets(self) -> None:
+    async def drop_sockets(self, code: int = 1011) -> None:
         for socket in list(self.sockets):
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-                await socket.close(1012)
+                await socket.close(code)
 
     async def run_day(self, day: dict[str, Any]) -> None:
         self.set_job(day, state="running")
@@ -240,12 +253,17 @@ def build(world: World) -> Starlette:
         after = socket.query_params.get("after")
         world.handshakes.append(after)
         sent = int(after.split("-")[0]) if after else len(world.events)
+        is_batch = socket.query_params.get("frames") == "batch"
+        if not after:
+            first = world.snapshot()
+            await socket.send_text(json.dumps([first] if is_batch else first))
         reader = asyncio.create_task(socket.receive())
         try:
             while not reader.done():
-                while sent < len(world.events):
-                    await socket.send_text(json.dumps(world.events[sent]))
-                    sent += 1
+                unsent, sent = world.events[sent:], len(world.events)
+                frames = [unsent] if is_batch and unsent else unsent
+                for frame in frames:
+                    await socket.send_text(json.dumps(frame))
                 await asyncio.sleep(0.01)
         except (WebSocketDisconnect, RuntimeError):
             pass

@@ -156,6 +156,34 @@ async def test_after_a_disconnect_the_feed_resumes_after_the_last_id(http: httpx
         assert fake.world.handshakes == [None, last]
 
 
+async def test_events_nobody_knows_yet_are_passed_over(http: httpx.AsyncClient, fake: FakeApi) -> None:
+    async with running_feed(http, fake, await good_login(http, fake)) as feed:
+        board = feed.board
+        await until(board, lambda: board.connection == "live")
+        unknown = {"type": "plan.approved", "id": "1-0", "topic": "jobs", "version": 7, "data": ["anything"]}
+        fake.world.events.append(unknown)
+        known = fake.world.new_job("plan")
+        await until(board, lambda: board.get(known["id"]) is not None)
+        assert len(fake.world.handshakes) == 1
+
+
+async def test_a_client_that_is_sent_on_reconnects_without_alarming_anybody(
+    http: httpx.AsyncClient, fake: FakeApi
+) -> None:
+    async with running_feed(http, fake, await good_login(http, fake)) as feed:
+        board = feed.board
+        await until(board, lambda: board.connection == "live")
+        first = fake.world.new_job("plan")
+        await until(board, lambda: board.get(first["id"]) is not None)
+        seen: list[str] = []
+        board.listen(lambda: seen.append(board.connection))
+        await fake.world.drop_sockets(1012)
+        missed = fake.world.new_job("forecast")
+        await until(board, lambda: board.get(missed["id"]) is not None)
+        assert set(seen) == {"live"}
+        assert len(fake.world.handshakes) == 2
+
+
 async def test_a_refused_token_makes_the_feed_take_the_next_user(http: httpx.AsyncClient, fake: FakeApi) -> None:
     expired = Login("no-longer-known", User("gone@example.com"), 9_999)
     async with running_feed(http, fake, expired, await good_login(http, fake)) as feed:
@@ -163,11 +191,11 @@ async def test_a_refused_token_makes_the_feed_take_the_next_user(http: httpx.Asy
         assert fake.world.requests[0][2] == "planner@example.com"
 
 
-async def test_a_gap_makes_the_feed_read_a_snapshot(http: httpx.AsyncClient, fake: FakeApi) -> None:
+async def test_the_snapshot_after_a_gap_is_taken_as_the_truth(http: httpx.AsyncClient, fake: FakeApi) -> None:
     async with running_feed(http, fake, await good_login(http, fake)) as feed:
         board = feed.board
         await until(board, lambda: board.connection == "live")
         unseen = fake.world.new_job("plan")
-        fake.world.events[-1] = {"type": "gap", "id": fake.world.events[-1]["id"], "topic": "jobs"}
+        fake.world.events[-1] = {"type": "gap", "id": "", "topic": "jobs", "data": {"after": "1-0"}}
+        fake.world.events.append(fake.world.snapshot())
         await until(board, lambda: board.get(unseen["id"]) is not None)
-        assert ("GET", "/api/v1/jobs", "planner@example.com") in fake.world.requests[2:]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dashboards.api_types import Job, JobEvent, Login, User
 from dashboards.auth import safe_next
+from dashboards.pacing import SHORTEST_PAUSE_S, pause_s
 from dashboards.server import Options
 from dashboards.sessions import SessionStore
 from dashboards.shell.navigation import PLACES, nav_html, place_of
@@ -21,9 +22,9 @@ T0 = datetime(2025, 11, 24, 6, 0, tzinfo=UTC)
 def test_events_move_a_job_and_date_its_start_and_end() -> None:
     board = JobBoard()
     board.replace([Job(id="d", kind="day", created_at=T0)])
-    board.apply(JobEvent("d", state="running", progress=0.1), T0 + timedelta(seconds=1))
-    board.apply(JobEvent("d", progress=0.5, message="half"), T0 + timedelta(seconds=2))
-    board.apply(JobEvent("d", state="done", progress=1.0), T0 + timedelta(seconds=9))
+    board.apply((JobEvent("d", state="running", progress=0.1), T0 + timedelta(seconds=1)))
+    board.apply((JobEvent("d", progress=0.5, message="half"), T0 + timedelta(seconds=2)))
+    board.apply((JobEvent("d", state="done", progress=1.0), T0 + timedelta(seconds=9)))
     job = board.get("d")
     assert job is not None
     assert (job.kind, job.state, job.progress) == ("day", "done", 1.0)
@@ -34,7 +35,7 @@ def test_events_move_a_job_and_date_its_start_and_end() -> None:
 def test_a_retried_job_starts_over() -> None:
     board = JobBoard()
     board.replace([Job(id="d", state="failed", progress=0.7, started_at=T0, finished_at=T0, error="broken")])
-    board.apply(JobEvent("d", state="running", progress=0.0), T0 + timedelta(minutes=5))
+    board.apply((JobEvent("d", state="running", progress=0.0), T0 + timedelta(minutes=5)))
     job = board.get("d")
     assert job is not None
     assert (job.progress, job.error, job.finished_at) == (0.0, None, None)
@@ -43,7 +44,7 @@ def test_a_retried_job_starts_over() -> None:
 
 def test_a_slow_answer_by_rest_does_not_reopen_a_job_an_event_has_closed() -> None:
     board = JobBoard()
-    board.apply(JobEvent("d", kind="day", state="done", progress=1.0), T0)
+    board.apply((JobEvent("d", kind="day", state="done", progress=1.0), T0))
     board.put(Job(id="d", kind="day", state="waiting"))
     job = board.get("d")
     assert job is not None
@@ -69,9 +70,9 @@ def test_children_follow_their_parent_in_the_order_of_the_day() -> None:
 
 def test_the_board_is_bounded_but_never_forgets_a_running_job() -> None:
     board = JobBoard(capacity=5)
-    board.apply(JobEvent("live", kind="day", state="running"), T0)
+    board.apply((JobEvent("live", kind="day", state="running"), T0))
     for n in range(20):
-        board.apply(JobEvent(f"j{n}", kind="plan", state="done"), T0 + timedelta(seconds=n))
+        board.apply((JobEvent(f"j{n}", kind="plan", state="done"), T0 + timedelta(seconds=n)))
     assert len(board.jobs()) == 5
     assert board.get("live") is not None
     assert board.get("j19") is not None
@@ -179,3 +180,50 @@ def test_every_place_is_reached_by_its_address_and_marked_in_the_navigation() ->
 def test_browsers_may_come_from_this_host_and_the_named_origins_only() -> None:
     options = Options("http://api", "secret", host="0.0.0.0", port=3000, allow_origins=("mrp.example.com",))
     assert options.origins == ["127.0.0.1:3000", "localhost:3000", "mrp.example.com"]
+
+
+def test_what_comes_late_does_not_move_a_job_back() -> None:
+    board = JobBoard()
+    done = T0 + timedelta(seconds=9)
+    board.replace([Job(id="d", kind="day", state="done", progress=1.0, attempts=2, changed_at=done)])
+    board.apply((JobEvent("d", state="running", changed_at=T0), T0))
+    board.apply((JobEvent("d", state="running", progress=0.9, attempt=2), T0))
+    assert (job := board.get("d")) is not None
+    assert (job.state, job.progress) == ("done", 1.0)
+    board.apply((JobEvent("d", state="running", progress=0.1, attempt=3), T0))
+    assert (job := board.get("d")) is not None
+    assert (job.state, job.progress, job.attempts) == ("running", 0.1, 3)
+
+
+def test_progress_of_a_retried_parent_counts_although_its_attempt_is_the_same() -> None:
+    board = JobBoard()
+    board.apply((JobEvent("d", state="failed", attempt=1, changed_at=T0), T0))
+    board.apply((JobEvent("d", state="running", attempt=1, changed_at=T0 + timedelta(seconds=1)), T0))
+    board.apply((JobEvent("d", state="running", progress=0.5, attempt=1), T0))
+    assert (job := board.get("d")) is not None
+    assert job.progress == 0.5
+
+
+def test_an_answer_by_rest_that_is_older_than_an_event_does_not_undo_it() -> None:
+    board = JobBoard()
+    board.apply((JobEvent("d", state="done", changed_at=T0 + timedelta(seconds=5)), T0))
+    board.replace([Job(id="d", state="running", changed_at=T0), Job(id="e", state="waiting")])
+    assert [(job.id, job.state) for job in sorted(board.jobs(), key=lambda job: job.id)] == [
+        ("d", "done"),
+        ("e", "waiting"),
+    ]
+
+
+def test_a_frame_of_many_events_is_one_change_for_the_sessions() -> None:
+    board = JobBoard()
+    heard: list[int] = []
+    board.listen(lambda: heard.append(len(board.jobs())))
+    board.apply(*((JobEvent(f"j{n}", state="running"), T0) for n in range(30)))
+    assert heard == [30]
+
+
+def test_drawing_takes_a_third_of_the_time_at_most_shared_by_all_sessions() -> None:
+    assert pause_s(0.0, 1) == SHORTEST_PAUSE_S
+    for drawing_s, sessions in ((0.05, 1), (0.02, 40), (1.0, 3)):
+        pause = pause_s(drawing_s, sessions)
+        assert sessions * drawing_s / (pause + drawing_s) <= 1 / 3 + 1e-9

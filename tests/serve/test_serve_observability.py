@@ -3,6 +3,7 @@ sources."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,17 +21,16 @@ from serve_world import API, add_job, add_user, bearer, http_client, started, to
 from sqlalchemy import make_url, text
 from structlog.testing import capture_logs
 
-from actors import jobs, metrics
-from actors.events import Event
+from actors import metrics
+from actors.dispatch import Dispatcher
+from actors.events import progress_event
 from actors.identity import IDENTITY
 from actors.logs import redact_fields
 from actors.metrics_exchange import write_snapshot
-from actors.observe import observed_attempt
 from actors.owner import Connections, Owner
 from actors.run import JobRun
-from actors.telemetry import configure_telemetry, current_ids, shutdown_telemetry, traceparent
+from actors.telemetry import configure_telemetry, current_ids, shutdown_telemetry
 from cluster.local.redis import free_port
-from db.repositories import jobs as job_rows
 from db.tracing import trace_engine
 from serve import scrape
 from serve.application import build_app
@@ -68,31 +68,11 @@ async def samples_of(client: httpx.AsyncClient, path: str = "/metrics") -> dict[
     return found
 
 
-@pytest.mark.usefixtures("job_queue_schema")
 async def test_one_trace_goes_from_the_request_through_the_row_to_the_attempts_statements(
-    spans: InMemorySpanExporter, app: Litestar, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    spans: InMemorySpanExporter, app: Litestar, operator: httpx.AsyncClient
 ) -> None:
     connections: Connections = app.state.connections
     trace_engine(connections.engine)
-    enqueue = jobs.enqueue
-
-    async def enqueue_with_trace(session: Any, job_id: uuid.UUID) -> None:
-        """Stands in for `jobs.start`, which is to store `traceparent()` with the row."""
-        await session.execute(
-            text("UPDATE job SET trace_context = :it WHERE id = :id"), {"it": traceparent(), "id": job_id}
-        )
-        await enqueue(session, job_id)
-
-    monkeypatch.setattr(jobs, "enqueue", enqueue_with_trace)
-    caller = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
-    answer = await operator.post(f"{API}/jobs", json={"kind": "plan"}, headers=caller)
-    assert answer.status_code == 202
-    assert answer.headers["x-trace-id"] == TRACE
-    job_id = uuid.UUID(answer.json()["id"])
-    async with connections.sessions.begin() as session:
-        job = await job_rows.claim(session, job_id)
-        stored = await session.scalar(text("SELECT trace_context FROM job WHERE id = :id"), {"id": job_id})
-    assert job is not None
 
     class Work:
         name = "planning"
@@ -103,23 +83,29 @@ async def test_one_trace_goes_from_the_request_through_the_row_to_the_attempts_s
             structlog.get_logger().info("at work")
             await run.finish({}, "done")
 
-    with (
-        capture_logs(processors=[structlog.contextvars.merge_contextvars, add_trace]) as lines,
-        observed_attempt(job.id, job.attempts, actor="planning", traceparent=stored) as attempt,
-    ):
-        outcome = await Owner(Work(), connections).run(str(job.id), job.attempts)
-        attempt.kind, attempt.end = job.kind, outcome.end
-    assert outcome.end == "done"
+    caller = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    answer = await operator.post(f"{API}/jobs", json={"kind": "plan"}, headers=caller)
+    assert answer.status_code == 202
+    assert answer.headers["x-trace-id"] == TRACE
+    job_id = answer.json()["id"]
+    dispatcher = Dispatcher(connections.settings, connections, {"planning": Owner(Work(), connections)})
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars, add_trace]) as lines:
+        serving = asyncio.create_task(dispatcher.run())
+        async with asyncio.timeout(20):
+            while (await operator.get(f"{API}/jobs/{job_id}")).json()["state"] != "done":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await dispatcher.stop()
+        await serving
 
     by_id = {each.context.span_id: each for each in spans.get_finished_spans()}
     statement = next(each for each in by_id.values() if "of the work" in str(each.attributes))
     chain = [each.name for each in ancestry(statement, by_id)]
-    assert chain == ["SELECT", "attempt planning", f"POST {API}/jobs"]
+    assert chain == ["SELECT", "attempt planning", "dispatch", f"POST {API}/jobs"]
     assert f"{statement.context.trace_id:032x}" == TRACE
     inserts = [each for each in by_id.values() if each.name == "INSERT" and each.context.trace_id == int(TRACE, 16)]
     assert inserts, "the request's own statements are not in its trace"
     at_work = next(line for line in lines if line["event"] == "at work")
-    assert (at_work["job"], at_work["run"], at_work["actor"]) == (str(job_id), 1, "planning")
+    assert (at_work["job"], at_work["run"], at_work["actor"]) == (job_id, 1, "planning")
     assert at_work["trace_id"] == TRACE
 
 
@@ -171,7 +157,6 @@ async def test_requests_are_timed_by_route_and_never_by_path(
     assert "FROB" not in text
 
 
-@pytest.mark.usefixtures("job_queue_schema")
 async def test_the_queue_is_read_from_the_database(app: Litestar, anyone: httpx.AsyncClient) -> None:
     now = datetime.now(UTC)
     async with app.state.connections.sessions.begin() as session:
@@ -251,7 +236,6 @@ async def nothing(*_: object) -> list[dict[str, Any]]:
     return []
 
 
-@pytest.mark.usefixtures("job_queue_schema")
 async def test_the_page_stands_without_the_database_or_redis(stranded: dict[str, httpx.AsyncClient]) -> None:
     for part, other in (("database", "processes"), ("processes", "database")):
         found = await samples_of(stranded[part])
@@ -261,7 +245,6 @@ async def test_the_page_stands_without_the_database_or_redis(stranded: dict[str,
         assert (("fmrp_jobs", "plan", "waiting") in found) == (part != "database")
 
 
-@pytest.mark.usefixtures("job_queue_schema")
 async def test_nothing_secret_or_personal_is_on_the_page(app: Litestar, settings: Settings) -> None:
     user = await add_user(app.state.connections, "viewer", "anna.smith@example.com")
     token = token_for(app, user.id)
@@ -299,12 +282,10 @@ async def test_an_event_is_timed_from_its_making_to_the_hub(app: Litestar) -> No
         return metrics.REGISTRY.get_sample_value("fmrp_event_lag_seconds_count") or 0.0
 
     before = arrived()
-    hub = app.state.hub
-    await hub.replay("0-0")  # waits until the reader has its place
-    subscription = hub.subscribe(None)
-    await app.state.connections.events.publish(Event(type="x", topic="jobs", data={}))
-    await subscription.next()
-    assert arrived() == before + 1
+    async with asyncio.timeout(10):
+        while arrived() == before:  # the reader may not have its place yet
+            await app.state.connections.events.publish(progress_event("job.changed", uuid.uuid4(), None, "plan"))
+            await asyncio.sleep(0.05)
 
 
 async def test_what_is_no_http_request_passes_by() -> None:

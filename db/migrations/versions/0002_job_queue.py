@@ -46,6 +46,10 @@ def upgrade() -> None:
     op.create_index("ix_job_due", "job", due, postgresql_where=sa.text("state = 'waiting'"))
     op.create_index("ix_job_running", "job", ["worker"], postgresql_where=sa.text("state = 'running'"))
     op.create_index("ix_job_changed_at", "job", ["changed_at"])
+    day_done = sa.text("kind = 'day' AND state = 'done'")
+    op.create_index("ix_job_day_done", "job", ["finished_at"], postgresql_where=day_done)
+    taken = sa.text("state <> 'failed'")
+    op.create_index("ix_ingest_run_finished_at", "ingest_run", ["finished_at"], postgresql_where=taken)
     # A job that ran under the schema before has no dispatcher any more: it waits, and its next attempt fences the old.
     op.execute("UPDATE job SET state = 'waiting', waiting_key = NULL WHERE state = 'running' AND kind <> 'day'")
     # The stages of a day are written otherwise now, so an unfinished one cannot go on.
@@ -131,7 +135,8 @@ def downgrade() -> None:
     for table in ("worker", "kind_control", "job_log"):
         op.drop_table(table)
     op.execute("UPDATE job SET state = 'waiting', waiting_key = NULL WHERE state = 'running' AND kind <> 'day'")
-    for index in ("ix_job_changed_at", "ix_job_running", "ix_job_due"):
+    op.drop_index("ix_ingest_run_finished_at", table_name="ingest_run")
+    for index in ("ix_job_day_done", "ix_job_changed_at", "ix_job_running", "ix_job_due"):
         op.drop_index(index, table_name="job")
     op.drop_constraint(op.f("fk_job_schedule_id_schedule"), "job", type_="foreignkey")
     for column in (
