@@ -6,7 +6,7 @@ import asyncio
 import random
 import statistics
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,8 @@ DECK = (
     *("PostgreSQL", "API replica", "Redis") * 2,
     *("Serve proxy", "Serve controller", "forecaster replica", "dashboard", FLUSH),
 )
-# The head takes all of Ray with it and needs twenty seconds to come back: once a minute, or nothing would ever run.
-BLOWS_PER_HEAD = 30
+# The head takes all of Ray with it and needs twenty seconds to come back: every ninety, or nothing would ever run.
+BLOWS_PER_HEAD, FIRST_HEAD = 45, 20
 HEAD_RISES = timedelta(seconds=40)
 # Only these can orphan a job.
 ORPHANING = (OWNER, "dispatcher", "PostgreSQL", *HEAD)
@@ -54,25 +54,14 @@ class Chaos:
         """Strike for so long."""
         loop = asyncio.get_running_loop()
         over = loop.time() + seconds
-        cards = self._cards()
+        cards, heads = _shuffled(DECK, self.seed), _shuffled(HEAD, self.seed)
         while loop.time() < over:
             began = loop.time()
-            for victim in cards:
-                if await self._strike(victim):
-                    break  # it was there to be hit
+            if len(self.blows) % BLOWS_PER_HEAD != FIRST_HEAD or not await self._strike(next(heads)):
+                for victim in cards:
+                    if await self._strike(victim):
+                        break  # it was there to be hit
             await asyncio.sleep(max(0.0, self.every_s - (loop.time() - began)))
-
-    def _cards(self) -> Iterator[str]:
-        chance = random.Random(self.seed)
-        drawn = 0
-        while True:
-            deck = [card for card in DECK if not is_foreign(card)]
-            chance.shuffle(deck)
-            for card in deck:
-                drawn += 1
-                if drawn % BLOWS_PER_HEAD == 20:
-                    yield chance.choice(HEAD)
-                yield card
 
     async def _strike(self, victim: str) -> bool:
         at = datetime.now(UTC)
@@ -92,6 +81,15 @@ class Chaos:
         """How often each was hit."""
         counts = {victim: sum(blow.victim == victim for blow in self.blows) for victim in dict.fromkeys((*DECK, *HEAD))}
         return ", ".join(f"{victim} {count}x" for victim, count in counts.items() if count)
+
+
+def _shuffled(deck: Sequence[str], seed: int) -> Iterator[str]:
+    """Cards for ever, round after round."""
+    chance = random.Random(seed)
+    while True:
+        cards = [card for card in deck if not is_foreign(card)]
+        chance.shuffle(cards)
+        yield from cards
 
 
 @dataclass(frozen=True)
