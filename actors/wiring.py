@@ -22,6 +22,7 @@ from actors.kinds import KINDS, MAINTENANCE, WORKS, load_work_modules
 from actors.maintenance import MaintenanceWork
 from actors.observe import observe_connections, observed_call, start_observing
 from actors.owner import Connections, Outcome, Owner, Work
+from actors.priority import step_back
 from actors.run import Attempt
 from actors.telemetry import traceparent
 from settings import Settings, load
@@ -90,6 +91,7 @@ class OwnerActor:
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
         start_observing(settings, name)
+        step_back()
         connections = Connections(settings, name)
         self._reporter = observe_connections(connections.engine, connections.redis, settings)
         self._owner = Owner(build_work(name, connections), connections)

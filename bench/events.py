@@ -94,15 +94,16 @@ class Memory:
             self._samples[name].append((time.monotonic() - self._began, process.memory_info().rss / 2**20))
 
     def report(self) -> None:
-        """First, last, and how fast it grows over the second half, when caches are full."""
+        """How it went, and how fast it grows over the second half, when caches are full."""
         took_s = time.monotonic() - self._began
         for name, samples in self._samples.items():
             half = samples[len(samples) // 2 :]
             slope = statistics.linear_regression(*zip(*half, strict=True)).slope * 60 if len(half) > 2 else 0.0
             cpu = sum(self._processes[name].cpu_times()[:2]) - self._cpu[name]
+            way = " ".join(f"{samples[round(part * (len(samples) - 1) / 10)][1]:.0f}" for part in range(11))
             print(
-                f"  {name:<12} {samples[0][1]:6.1f} MB at the start, {samples[-1][1]:6.1f} at the end,"
-                f" {slope:+.2f} MB/min over the second half; {cpu / took_s:.0%} of a core"
+                f"  {name:<12} {cpu / took_s:4.0%} of a core; MB at each tenth: {way};"
+                f" {slope:+.2f} MB/min over the second half"
             )
 
 

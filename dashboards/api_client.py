@@ -131,6 +131,14 @@ class ApiClient:
         """Put a failed, held or cancelled job back into the queue."""
         await self._send("POST", f"/jobs/{quote(job_id, safe='')}/retry")
 
+    async def traceback(self, job_id: str) -> str | None:
+        """Traceback of a job's last failure, where there is one."""
+        return (await self._read(t.JobDetail, "GET", f"/jobs/{quote(job_id, safe='')}")).traceback
+
+    async def retry_dead_jobs(self) -> None:
+        """Put all failed and held jobs back into the queue."""
+        await self._send("POST", "/jobs/retry-dead", {"limit": 500})
+
     async def latest_plan(self) -> t.Plan | None:
         """The newest plan, None before the first."""
         return await _none_when_missing(self._read(t.Plan, "GET", "/plans/latest"))

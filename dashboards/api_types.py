@@ -74,6 +74,13 @@ class Job(msgspec.Struct, frozen=True):
         return 1.0 if self.state == "done" else min(1.0, max(0.0, self.progress or 0.0))
 
 
+class JobDetail(msgspec.Struct, frozen=True):
+    """What only one who asks for a job by itself is told."""
+
+    id: str
+    traceback: str | None = None
+
+
 class Metric(msgspec.Struct, frozen=True):
     """Backtest accuracy of one model over the series of one demand class."""
 

@@ -79,7 +79,6 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         finally:
             await reporter.stop()
             await hub.stop()
-            await connections.events.close()
             await connections.close()
 
     jwt_auth = build_auth(settings)

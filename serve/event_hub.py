@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from actors.events import Draining, Entry, EventStream, JobRow, Snapshot, SnapshotData, id_key
-from actors.metrics import event_arrived
+from actors.metrics import cache_asked, event_arrived
 from serve.event_queue import LENGTH_AFTER_CUT, Item, Known, Subscription, Told, item_of
 
 RETRY_S = 0.5
@@ -146,7 +146,9 @@ class EventHub:
                 if self._told is not None:
                     made_at, told = self._told
                     if loop.time() - made_at < life_s and told.item.number >= self._recent_from:
+                        cache_asked("snapshot", hit=True)
                         return told
+                cache_asked("snapshot", hit=False)
                 # The id first: whatever the query does not see yet then comes after it.
                 upto = self.last_id
                 async with asyncio.timeout(SNAPSHOT_PATIENCE_S):

@@ -22,9 +22,9 @@ RETRY_SNAPSHOT_S = 1.0
 LONGEST_PAUSE_S = 1.0
 # Clients refuse frames beyond a size, often 1 MiB; a batch is split below that.
 LONGEST_BATCH = 400_000
-# Ray keeps about 100 bytes for every frame a socket was sent until that socket ends, so it ends after so many: five
+# Ray keeps about 100 bytes for every frame a socket was sent until that socket ends, so it ends after so many: a few
 # minutes of a busy client. The client comes back with its last id and misses nothing.
-FRAMES_PER_SOCKET = 1500
+FRAMES_PER_SOCKET = 750
 PACE_MS = (20, 2000)
 DEFAULT_PACE_MS = 200
 

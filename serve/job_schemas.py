@@ -58,6 +58,7 @@ class JobOut(msgspec.Struct, frozen=True):
     run_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    changed_at: datetime
 
 
 class JobDetail(JobOut, frozen=True, kw_only=True):

@@ -21,7 +21,9 @@ _HEADS = (
     ("Duration", "num"),
     ("", ""),
 )
-_KINDS = {"day": "The day", "ingest": "Take in data", "forecast": "Forecast", "plan": "Plan"}
+_KINDS = {"day": "The day", "ingest": "Take in data", "forecast": "Forecast", "plan": "Plan", "tidy": "Tidy up"}
+# By its own fault, or because it took its worker down: both wait for somebody to mend what is wrong.
+_DEAD = frozenset({"failed", "held"})
 
 
 class JobsPage:
@@ -29,6 +31,7 @@ class JobsPage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._tracebacks: dict[str, str] = {}
         self._table = Markup(on_action=self._act, css_classes=["fmrp-jobs"])
         self.view = pn.Column(
             Markup(title("Jobs", "Progress arrives live.")),
@@ -59,6 +62,7 @@ class JobsPage:
             return
         running = sum(job.state == "running" for job in jobs if job.parent_id is None)
         aside = f"{running} running" if running else "Nothing is running"
+        aside += self._retry_all_button(sum(job.state in _DEAD and job.parent_id is None for job in jobs))
         frame = card("Newest jobs", table(_HEADS, [PLACE_OF_PARTS], "fmrp-job-table"), aside)
         self._table.show_parts(frame, {job.id: self._row(job) for job in jobs})
 
@@ -69,8 +73,15 @@ class JobsPage:
         if action == "reload":
             await self.load()
             return
+        if action == "retry-dead" and self._context.user.may_operate:
+            text = "Every failed job goes back into the queue. What fails again comes back here."
+            self._context.confirm("Retry all failed jobs?", text, "Retry them all", self._retry_dead)
+            return
         job = self._context.board.get(value)
         if job is None or not self._context.user.may_operate:
+            return
+        if action == "why":
+            await self._toggle_traceback(job.id)
             return
         name = _KINDS.get(job.kind, f.label(job.kind))
         if action == "cancel":
@@ -88,16 +99,39 @@ class JobsPage:
         if await self._context.attempt(self._context.api.retry_job(job_id), "The job is in the queue again."):
             await self.load()
 
+    async def _retry_dead(self) -> None:
+        if await self._context.attempt(self._context.api.retry_dead_jobs(), "The failed jobs are in the queue again."):
+            await self.load()
+
+    async def _toggle_traceback(self, job_id: str) -> None:
+        if self._tracebacks.pop(job_id, None) is None:
+            try:
+                found = await self._context.api.traceback(job_id)
+            except ApiProblem as problem:
+                self._context.notify(self._context.explain(problem), "error")
+                return
+            self._tracebacks[job_id] = found or "No traceback: the job's process ended before it could say why."
+        self.jobs_changed()
+
+    def _retry_all_button(self, dead: int) -> str:
+        if dead < 2 or not self._context.user.may_operate:
+            return ""
+        return f' <button class="btn small fmrp-retry-dead" data-action="retry-dead">Retry all {dead} failed</button>'
+
+    def _note(self, job: Job) -> str:
+        """What a job says of itself: its error, with the traceback when asked for, or where it is."""
+        error = f.sentence(job.error)
+        if not error:
+            left = f'<span class="sub">about {f.duration(job.eta_s)} left</span>' if job.eta_s else ""
+            return f.text(job.message or job.step or None) + (left if job.state == "running" else "")
+        note = f'<span class="late fmrp-job-error">{f.text(error)}</span>'
+        if job.id in self._tracebacks:
+            style = "white-space:pre-wrap;max-height:320px;overflow:auto;font-size:12px"
+            note += f'<pre class="fmrp-traceback" style="{style}">{f.text(self._tracebacks[job.id])}</pre>'
+        return note
+
     def _row(self, job: Job) -> str:
         now = self._context.now()
-        error = f.sentence(job.error)
-        note = (
-            f'<span class="late fmrp-job-error">{f.text(error)}</span>'
-            if error
-            else f.text(job.message or job.step or None)
-        )
-        if job.state == "running" and job.eta_s:
-            note += f'<span class="sub">about {f.duration(job.eta_s)} left</span>'
         attempts = (
             f'<span class="sub">attempt {job.attempts} of {job.max_attempts}</span>' if (job.attempts or 0) > 1 else ""
         )
@@ -109,7 +143,7 @@ class JobsPage:
             f' class="nowrap">{f.text(_KINDS.get(job.kind, f.label(job.kind)))}{by}</td>'
             f"<td>{badge(job.state)}{attempts}</td>"
             f'<td><div class="progress">{bar(job)}<span class="num">{job.share * 100:.0f} %</span></div></td>'
-            f'<td style="max-width:340px;overflow-wrap:anywhere">{note}</td><td'
+            f'<td style="max-width:340px;overflow-wrap:anywhere">{self._note(job)}</td><td'
             f' class="nowrap">{f.moment(job.started_at or job.created_at)}</td>'
             f'<td class="num">{f.duration(f.elapsed(job.started_at, job.finished_at, now))}</td><td'
             f' class="num">{self._button(job)}</td></tr>'
@@ -121,6 +155,8 @@ class JobsPage:
         key = f.text(job.id)
         if job.active:
             return f'<button class="btn small fmrp-cancel" data-action="cancel" data-value="{key}">Cancel</button>'
-        if job.state in {"failed", "held", "cancelled"}:
-            return f'<button class="btn small fmrp-retry" data-action="retry" data-value="{key}">Retry</button>'
-        return ""
+        retry = f'<button class="btn small fmrp-retry" data-action="retry" data-value="{key}">Retry</button>'
+        why = f'<button class="btn small fmrp-why" data-action="why" data-value="{key}">Why?</button> '
+        if job.state in _DEAD:
+            return why + retry
+        return retry if job.state == "cancelled" else ""

@@ -10,10 +10,10 @@ from litestar import Response, Router, get
 from litestar.datastructures import State
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.owner import Connections
+from db.repositories import queue
 from serve.problems import ERRORS
 from serve.scrape import ScrapePage
 from serve.security import PUBLIC
@@ -23,7 +23,7 @@ ANSWER_S = 5.0
 
 
 class HealthOut(msgspec.Struct, frozen=True):
-    """What works. `degraded` serves everything but live events; `down` serves nothing."""
+    """What works. `degraded` serves everything but live events; `down` serves nothing. `dispatchers` run jobs."""
 
     status: str
     database: bool
@@ -31,14 +31,15 @@ class HealthOut(msgspec.Struct, frozen=True):
     events: bool
     connectors: list[str]
     switched_off: dict[str, str]
-    # Place for `dispatchers` and `workers` by state, from the job queue's own table.
+    dispatchers: int
 
 
 @get("/health", opt=PUBLIC, responses=ERRORS, operation_id="getHealth", summary="Whether the system works")
 async def get_health(state: State) -> Response[HealthOut]:
     """200 while the database answers, 503 otherwise."""
     connections: Connections = state.connections
-    database = await _database_answers(connections)
+    dispatchers = await _count_dispatchers(connections)
+    database = dispatchers is not None
     redis = await _redis_answers(connections)
     status = "down" if not database else "ok" if redis and state.hub.is_alive else "degraded"
     health = HealthOut(
@@ -47,6 +48,7 @@ async def get_health(state: State) -> Response[HealthOut]:
         redis=redis,
         events=state.hub.is_alive,
         connectors=sorted(state.plugins.connectors),
+        dispatchers=dispatchers or 0,
         switched_off={failure.entry_point: failure.reason for failure in state.plugins.failures},
     )
     return Response(health, status_code=200 if database else 503)
@@ -59,13 +61,13 @@ async def get_metrics(state: State) -> Response[bytes]:
     return Response(await page.get(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _database_answers(connections: Connections) -> bool:
+async def _count_dispatchers(connections: Connections) -> int | None:
+    """Dispatchers not taken for dead; None when the database does not answer."""
     try:
-        async with asyncio.timeout(ANSWER_S), connections.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        async with asyncio.timeout(ANSWER_S), connections.sessions() as session:
+            return len(await queue.workers(session))
     except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        return False
-    return True
+        return None
 
 
 async def _redis_answers(connections: Connections) -> bool:

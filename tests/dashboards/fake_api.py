@@ -281,6 +281,20 @@ def build(world: World) -> Starlette:
         rows = sorted(world.jobs.values(), key=lambda j: j["created_at"], reverse=True)
         return page(request, rows)
 
+    async def job(request: Request) -> Response:
+        guard(request)
+        found = world.jobs.get(request.path_params["id"])
+        if found is None:
+            return problem(404, "Not found", "There is no such job.")
+        return JSONResponse({**found, "traceback": "ValueError: no such source\n  in fetch(), line 7"})
+
+    async def retry_dead(request: Request) -> Response:
+        operator(request)
+        dead = [each for each in world.jobs.values() if each["state"] in ("failed", "held")]
+        for each in dead:
+            world.set_job(each, state="waiting", error=None)
+        return JSONResponse({"retried": len(dead)}, 202)
+
     async def job_action(request: Request) -> Response:
         operator(request)
         job = world.jobs.get(request.path_params["id"])
@@ -535,6 +549,8 @@ def build(world: World) -> Starlette:
         Route(v1 + "/events/ticket", ticket, methods=["POST"]),
         WebSocketRoute(v1 + "/events", events),
         Route(v1 + "/jobs", jobs, methods=["GET", "POST"]),
+        Route(v1 + "/jobs/retry-dead", retry_dead, methods=["POST"]),
+        Route(v1 + "/jobs/{id}", job),
         Route(v1 + "/jobs/{id}/{action}", job_action, methods=["POST"]),
         Route(v1 + "/plans/latest", plan),
         Route(v1 + "/plans/latest/orders", orders),

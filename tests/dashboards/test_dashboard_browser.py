@@ -146,6 +146,23 @@ def test_a_job_is_cancelled_only_after_a_confirmation(page: Any, dashboard: Dash
     expect(row.locator(".fmrp-retry")).to_be_visible()
 
 
+def test_dead_letters_say_why_and_all_go_back_at_once(page: Any, dashboard: Dashboard) -> None:
+    world = dashboard.api.world
+    sign_in(page, "/jobs")
+    for state in ("failed", "held"):
+        dashboard.api.call(
+            lambda state=state: world.set_job(world.new_job("train"), state=state, error="no such source")
+        )
+    row = page.locator(".fmrp-job[data-state=held]")
+    row.locator(".fmrp-why").click()
+    expect(row.locator(".fmrp-traceback")).to_contain_text("in fetch(), line 7")
+    row.locator(".fmrp-why").click()
+    expect(row.locator(".fmrp-traceback")).to_have_count(0)
+    page.locator(".fmrp-retry-dead").click()
+    page.locator(".fmrp-confirm button").click()
+    expect(page.locator(".fmrp-job[data-state=held], .fmrp-job[data-state=failed]")).to_have_count(0)
+
+
 def test_a_lost_stream_is_shown_and_comes_back(page: Any, dashboard: Dashboard) -> None:
     sign_in(page, "/jobs")
     expect(page.locator(".top[data-connection=live]")).to_be_visible()
