@@ -16,7 +16,7 @@ from bench.queue_bullmq import Missing, Peer
 from bench.queue_ours import BATCH, Ours
 
 ROUNDS = 3
-DRAINED, SINGLY, PACED, RATE = 20_000, 1_000, 2_000, 200
+DRAINED, SINGLY, PACED, RATE = 10_000, 1_000, 2_000, 200
 LIMIT_DONE, LIMIT_SHARE, LIMIT_P95_MS = 1_500, 0.25, 20.0
 
 Measure = Callable[[Ours | Peer], float]
