@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     dead_letter_retention_days: float = Field(default=90.0, gt=0, description="The same for dead letters.")
     owner_patience_s: float = Field(default=20.0, ge=1, description="Silence after which a busy actor is replaced.")
     drain_patience_s: float = Field(default=20.0, ge=0, description="Seconds a stopping dispatcher lets jobs end.")
+    cluster: str = Field(default="", description="Name of a cluster of which never two are alive at once; else empty.")
     dispatchers: int = Field(default=1, ge=1, le=8, description="Dispatchers that serve the queue side by side.")
     time_zone: ZoneName = Field(default="UTC", description="The plant's time zone, for schedules.")
     work_modules: tuple[str, ...] = Field(default=(), description="Modules that bring further kinds of jobs.")

@@ -52,7 +52,9 @@ class Dispatcher:
         self.state: State = "starting"
         self._settings = settings
         self._connections = connections
-        self._kinds = {kind.name: kind.concurrency for kind in KINDS.values() if kind.owner in owners}
+        self._kinds = {
+            kind.name: (kind.owner, kind.concurrency) for kind in KINDS.values() if kind.owner and kind.owner in owners
+        }
         self._settlement = Settlement(connections)
         self._news = asyncio.Event()
         self._attempts = Attempts(owners, self._settlement, self._news.set, settings.owner_patience_s)

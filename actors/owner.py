@@ -101,7 +101,7 @@ class _InHand:
     run: JobRun
     task: asyncio.Task[None]
     over: asyncio.Future[None]
-    state: Literal["running", "stopping"] = "running"
+    state: Literal["running", "stopping", "given up"] = "running"
 
 
 class Owner:
@@ -163,7 +163,7 @@ class Owner:
 
     def _outcome(self, held: _InHand, attempt: Attempt) -> Outcome:
         run, task = held.run, held.task
-        if not task.done():
+        if held.state == "given up":
             raise ConnectionError("the attempt was given up")
         if run.is_stored:
             return Outcome("done", stored=True)
@@ -201,6 +201,7 @@ class Owner:
         """Give up on everything in hand, as if this owner had died; what does not listen goes on to its own end."""
         for held in list(self._in_hand.values()):
             self._stop(held)
+            held.state = "given up"
             _resolve(held.over)
 
 

@@ -194,7 +194,8 @@ class DispatcherActor:
         connections = Connections(settings, name)
         self._reporter = observe_connections(connections.engine, connections.redis, settings)
         metrics.prepare_kinds(KINDS)
-        actor = ray.get_runtime_context().get_actor_id()
+        # What stays the same when this dispatcher is started anew, and is never there twice.
+        actor = f"{settings.cluster}/{name}" if settings.cluster else ray.get_runtime_context().get_actor_id()
         self._dispatcher = Dispatcher(settings, connections, _owners(connections), name=name, actor=actor)
         self._is_leaving = False
         self._serving = asyncio.create_task(self._serve())

@@ -126,6 +126,8 @@ class Stack:
             "FMRP_HOST": settings.host,
             "FMRP_API_PORT": str(settings.api_port),
             "FMRP_DASHBOARD_PORT": str(settings.dashboard_port),
+            # Before a new Ray head starts, all of the old one's family is ended: its dispatchers are gone for certain.
+            "FMRP_CLUSTER": settings.cluster or f"{socket.gethostname()}:{self._data}",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._secrets.ray_token,
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -207,8 +209,9 @@ class Stack:
             self._redis.stop()
         if self._postgres is not None:
             self._postgres.stop()
-        (self._run / RUN_FILE).unlink(missing_ok=True)
         if self._lock is not None:
+            # Without the lock the file is another stack's, which goes on.
+            (self._run / RUN_FILE).unlink(missing_ok=True)
             self._lock.close()
             self._lock = None
 

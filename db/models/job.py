@@ -35,6 +35,7 @@ class Job(Keyed, Base):
         Index("uq_job_waiting_key", "waiting_key", unique=True, postgresql_where=text("state = 'waiting'")),
         Index("uq_job_running_key", "running_key", unique=True, postgresql_where=text("state = 'running'")),
         Index("ix_job_due", "kind", text("priority DESC"), "run_at", "id", postgresql_where=text("state = 'waiting'")),
+        Index("ix_job_suspect", "kind", postgresql_where=text("state = 'waiting' AND losses >= 2")),
         Index("ix_job_running", "worker", postgresql_where=text("state = 'running'")),
         Index("ix_job_state_created_at", "state", "created_at"),
         Index("ix_job_changed_at", "changed_at"),

@@ -23,19 +23,35 @@ NEWS = "fmrp_job_waiting"
 CANCELLATIONS = "fmrp_job_cancelled"
 # Jobs with a key are looked at this far down the line of their kind for ones whose key is free.
 KEYED_WINDOW = 1000
+# Lost workers from which on a job runs alone at its owner.
+SUSPECT = 2
 
 _CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('fmrp-claim'))")
 _CLAIM_SQL = f"""
-    WITH allowed AS MATERIALIZED (
-        SELECT wanted.kind, CASE limits.most WHEN 0 THEN :room ELSE least(:room, limits.most - (
-            SELECT count(*) FROM job WHERE state = 'running' AND job.kind = wanted.kind AND worker IS NOT NULL
-        )) END AS room
-        FROM unnest(:kinds, :limits) AS wanted (kind, most)
-        LEFT JOIN kind_control ON kind_control.kind = wanted.kind
-        CROSS JOIN LATERAL (SELECT coalesce(kind_control.concurrency, wanted.most) AS most) AS limits
+    WITH running AS MATERIALIZED (
+        SELECT kind, count(*) AS count, bool_or(losses >= {SUSPECT}) AS is_suspect
+        FROM job WHERE state = 'running' AND worker IS NOT NULL GROUP BY kind
+    ), wanted AS MATERIALIZED (
+        SELECT asked.kind, asked.owner, limits.most, coalesce(running.count, 0) AS running
+        FROM unnest(:kinds, :owners, :limits) AS asked (kind, owner, most)
+        LEFT JOIN kind_control ON kind_control.kind = asked.kind
+        LEFT JOIN running ON running.kind = asked.kind
+        CROSS JOIN LATERAL (SELECT coalesce(kind_control.concurrency, asked.most) AS most) AS limits
         WHERE NOT coalesce(kind_control.paused, false)
           -- Who was taken for dead, or asked to drain, begins nothing.
           AND EXISTS (SELECT FROM worker WHERE id = :worker AND state = 'serving')
+    ), suspect AS MATERIALIZED (
+        -- One that has lost its worker repeatedly runs alone, so that what it takes down is nobody else's attempt.
+        SELECT DISTINCT ON (wanted.owner) wanted.owner, job.id, job.kind, job.priority, job.run_at, job.running_key
+        FROM wanted JOIN job ON job.kind = wanted.kind
+        WHERE job.state = 'waiting' AND job.losses >= {SUSPECT} AND (job.run_at <= now() OR job.run_at = job.created_at)
+        ORDER BY wanted.owner, job.priority DESC, job.run_at, job.id
+    ), busy_owner AS MATERIALIZED (
+        SELECT asked.owner, bool_or(running.is_suspect) AS is_suspect
+        FROM unnest(:kinds, :owners) AS asked (kind, owner) JOIN running USING (kind) GROUP BY asked.owner
+    ), allowed AS MATERIALIZED (
+        SELECT kind, CASE most WHEN 0 THEN :room ELSE least(:room, most - running) END AS room FROM wanted
+        WHERE owner NOT IN (SELECT owner FROM suspect) AND owner NOT IN (SELECT owner FROM busy_owner WHERE is_suspect)
     ), candidate AS (
         SELECT allowed.room, line.* FROM allowed CROSS JOIN LATERAL (
             SELECT id, kind, priority, run_at, running_key FROM job
@@ -54,6 +70,9 @@ _CLAIM_SQL = f"""
               )
             ORDER BY priority DESC, run_at, id LIMIT {KEYED_WINDOW}
         ) AS line WHERE allowed.room > 0
+        UNION ALL
+        SELECT 1 AS room, id, kind, priority, run_at, running_key FROM suspect
+        WHERE owner NOT IN (SELECT owner FROM busy_owner)
     ), first_of_key AS (
         SELECT *, row_number() OVER (
             PARTITION BY coalesce(running_key, id::text) ORDER BY priority DESC, run_at, id
@@ -77,6 +96,7 @@ _CLAIM = (
     text(_CLAIM_SQL)
     .bindparams(
         bindparam("kinds", type_=ARRAY(Text)),
+        bindparam("owners", type_=ARRAY(Text)),
         bindparam("limits", type_=ARRAY(Integer)),
         bindparam("worker", type_=Uuid),
     )
@@ -126,14 +146,17 @@ class Done:
     message: str
 
 
-async def claim(session: AsyncSession, worker: uuid.UUID, room: int, limits: Mapping[str, int]) -> list[Claimed]:
+async def claim(
+    session: AsyncSession, worker: uuid.UUID, room: int, kinds: Mapping[str, tuple[str, int]]
+) -> list[Claimed]:
     """Begin up to `room` attempts for this worker, most urgent first.
 
-    `limits` names the kinds the worker can run and how many of each may run at once in the whole system (0: any
+    `kinds` are those the worker can run, with their owner and how many may run at once in the whole system (0: any
     number); what an operator has set comes first, and a paused kind is left waiting. Needs a transaction of its own.
     """
     await session.execute(_CLAIM_LOCK)
-    asked = {"worker": worker, "room": room, "kinds": list(limits), "limits": list(limits.values())}
+    owners, limits = zip(*kinds.values(), strict=True) if kinds else ((), ())
+    asked = {"worker": worker, "room": room, "kinds": list(kinds), "owners": list(owners), "limits": list(limits)}
     claimed = [Claimed(*row) for row in await session.execute(_CLAIM, asked)]
     return sorted(claimed, key=lambda job: (-job.priority, -job.waited_s, job.id))
 

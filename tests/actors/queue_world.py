@@ -53,7 +53,7 @@ async def claim(connections: Connections, job_id: uuid.UUID) -> Job:
             await repository.put_back(session, job.id, job.attempts, "lost")
         await session.execute(text("UPDATE job SET priority = priority + 1000 WHERE id = :id"), {"id": job_id})
     async with connections.sessions.begin() as session:
-        claimed = await queue.claim(session, WORKER, 1, {job.kind: 0})
+        claimed = await queue.claim(session, WORKER, 1, {job.kind: ("test", 0)})
         await session.execute(text("UPDATE job SET priority = priority - 1000 WHERE id = :id"), {"id": job_id})
     assert [each.id for each in claimed] == [job_id]
     return await get(connections, job_id)

@@ -13,9 +13,10 @@ from queue_world import children, dispatching, get, owners_of, scalar, start, un
 
 from actors import jobs
 from actors.kinds import KINDS, Kind, Stage
-from actors.owner import Connections, Owner
-from actors.run import JobRun
+from actors.owner import Connections, Outcome, Owner
+from actors.run import Attempt, JobRun
 from db.repositories import queue
+from settings import Settings
 
 
 class Gate(PlannedWork):
@@ -337,3 +338,35 @@ async def test_one_that_was_cut_off_gives_way_to_its_successor(connections: Conn
             job = await start(connections, "plan")
             assert (await until_ended(connections, job.id)).attempts == 1
             assert successor.state == "serving"
+
+
+async def test_a_job_that_keeps_losing_its_worker_runs_alone_so_that_only_it_is_held(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "sample", Kind("sample", "planning", coalesce=False, keyed=False))
+    connections = Connections(settings.model_copy(update={"job_max_losses": 4}), "test")
+
+    class OneProcess(Owner):
+        """As an actor: the poison takes every attempt in hand down with it."""
+
+        async def run(self, attempt: Attempt) -> Outcome:
+            if attempt.parameters.get("poison"):
+                await asyncio.sleep(0.05)
+                await self.replace()
+                raise ConnectionError("the process died")
+            return await super().run(attempt)
+
+    class Short(PlannedWork):
+        async def perform(self, run: JobRun) -> None:
+            await asyncio.sleep(0.1)
+            await super().perform(run)
+
+    async with dispatching(connections, {"planning": OneProcess(Short(), connections)}):
+        poison = await start(connections, "sample", {"poison": True})
+        beside = [await start(connections, "sample") for _ in range(12)]
+        assert (await until_ended(connections, poison.id)).state == "held"
+        for job in beside:
+            ended = await until_ended(connections, job.id)
+            assert (ended.state, ended.losses <= queue.SUSPECT) == ("done", True)
+    assert await effects(connections) == 12
+    await connections.close()

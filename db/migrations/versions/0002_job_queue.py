@@ -44,6 +44,8 @@ def upgrade() -> None:
     )
     due: list[Any] = ["kind", sa.text("priority DESC"), "run_at", "id"]
     op.create_index("ix_job_due", "job", due, postgresql_where=sa.text("state = 'waiting'"))
+    suspect = sa.text("state = 'waiting' AND losses >= 2")
+    op.create_index("ix_job_suspect", "job", ["kind"], postgresql_where=suspect)
     op.create_index("ix_job_running", "job", ["worker"], postgresql_where=sa.text("state = 'running'"))
     op.create_index("ix_job_changed_at", "job", ["changed_at"])
     day_done = sa.text("kind = 'day' AND state = 'done'")
@@ -136,7 +138,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.execute("UPDATE job SET state = 'waiting', waiting_key = NULL WHERE state = 'running' AND kind <> 'day'")
     op.drop_index("ix_ingest_run_finished_at", table_name="ingest_run")
-    for index in ("ix_job_day_done", "ix_job_changed_at", "ix_job_running", "ix_job_due"):
+    for index in ("ix_job_suspect", "ix_job_day_done", "ix_job_changed_at", "ix_job_running", "ix_job_due"):
         op.drop_index(index, table_name="job")
     op.drop_constraint(op.f("fk_job_schedule_id_schedule"), "job", type_="foreignkey")
     for column in (
