@@ -86,6 +86,9 @@ async def start(
         job.run_at = run_at
     elif delay_s > 0:
         job.run_at = await repository.clock(session) + timedelta(seconds=delay_s)
+    if waiting_key is None and idempotency_key is None and definition.owner is not None:
+        await _insert(session, job)  # equal to no other job
+        return job, True
     try:
         async with session.begin_nested():
             await _insert(session, job)

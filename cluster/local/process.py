@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +28,8 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the program, after ending what an earlier one left running."""
-        end_all(family(self._mark))
+        """Start the program, after ending what an earlier one left running: without it that is of no use to anybody."""
+        end_all(family(self._mark), patience_s=0.0)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._args,
@@ -85,14 +86,19 @@ def family(mark: str) -> list[psutil.Process]:
     return found
 
 
-def end_all(processes: list[psutil.Process]) -> None:
-    """Terminate what is left of these, then kill."""
-    for action in ("terminate", "kill"):
+def end_all(processes: list[psutil.Process], patience_s: float = 3.0) -> None:
+    """Terminate what is left of these, and kill what has not ended after the patience; without any, kill at once."""
+    for action, wait_s in (("terminate", patience_s), ("kill", 3.0)):
+        if not wait_s:
+            continue
         alive = [process for process in processes if is_alive(process)]
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 getattr(process, action)()
-        psutil.wait_procs(alive, timeout=3)
+        # Not psutil's wait: a zombie whose new parent does not reap it would be waited for in vain.
+        deadline = time.monotonic() + wait_s
+        while any(map(is_alive, alive)) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 def is_alive(process: psutil.Process) -> bool:

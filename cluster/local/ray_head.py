@@ -28,6 +28,7 @@ from settings import Settings, load
 OBJECT_STORE_BYTES = 300 * 1024 * 1024
 # Ray adds about 70 characters to it.
 LONGEST_TEMPORARY_FOLDER = 30
+LOOK_S = 0.1
 # What handing over takes beyond the patience with running jobs.
 STOP_ROOM_S = 8.0
 HEAD_PROCESSES = ("raylet", "gcs_server")
@@ -47,17 +48,13 @@ def start(settings: Settings) -> None:
         _temp_dir=_socket_folder(),
         configure_logging=False,
     )
+    # Before Serve: jobs that an earlier head left behind wait for the dispatcher, not for the API.
+    start_actors()
     serve.start(
         http_options=HTTPOptions(host=settings.host, port=settings.api_port, keep_alive_timeout_s=310),
     )
-    handles: list[object] = []
-    starter = threading.Thread(target=lambda: handles.extend(start_actors()))
-    starter.start()
     targets = [serve.RunTarget(target, name=name, route_prefix=prefix) for name, target, prefix in APPLICATIONS]
     serve.run_many(targets)
-    starter.join()
-    if not handles:
-        raise RuntimeError("the actors did not start")
 
 
 def _socket_folder() -> str | None:
@@ -68,7 +65,7 @@ def _socket_folder() -> str | None:
 def watch(stopped: threading.Event) -> int:
     """Wait for the end: 0 when asked to stop, 1 when a head process has died."""
     head = [child for child in psutil.Process().children(recursive=True) if child.name() in HEAD_PROCESSES]
-    while not stopped.wait(0.5):
+    while not stopped.wait(LOOK_S):
         dead = [process for process in head if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE]
         if dead:
             sys.stderr.write("a process of the Ray head has died\n")

@@ -31,6 +31,7 @@ RUN_FILE = "stack.json"
 # Written by the Ray head beside its ready file: where other processes of this machine reach the cluster.
 ADDRESS_FILE = "ray.address"
 READY_PATIENCE_S = 120.0
+LOOK_S = 0.2
 
 Say = Callable[[str], None]
 
@@ -188,7 +189,6 @@ class Stack:
             self._redis.restart()
         if self._ray is not None and not self._ray.is_alive:
             self._say("Ray has died; starting it again")
-            self._ray.stop(5)
             self._start_ray()
         if self._dashboard is not None and not self._dashboard.is_alive:
             self._say("The dashboard has died; starting it again")
@@ -198,7 +198,7 @@ class Stack:
         """Keep the stack up until `is_over`."""
         while not is_over():
             self.watch_once()
-            time.sleep(0.5)
+            time.sleep(LOOK_S)
 
     def stop(self) -> None:
         """Stop everything, the data stores last."""
