@@ -151,17 +151,32 @@ class IngestionWork:
             suppliers=frozenset(codes["supplier"]),
             work_centres=frozenset(codes["work_centre"]),
         )
+        taken = await self._read(run, file, mapping, known, done, share)
+        run.report(done + share * 0.8, "storing", f"{file.name}: {taken.taken} rows")
+        await self._store_file(run, file, mapping, taken, started, done + share * 0.8)
+        metrics.file_read(
+            taken.target,
+            "done",
+            {"read": taken.read, "taken": taken.taken, "merged": taken.merged, "rejected": taken.rejected_count},
+            (datetime.now(UTC) - started).total_seconds(),
+        )
 
+    async def _read(
+        self, run: JobRun, file: SourceFile, mapping: Mapping, known: KnownCodes, done: float, share: float
+    ) -> Ingested:
         def tell(fraction: float, message: str) -> None:
             run.report(done + share * 0.7 * fraction, "reading", f"{file.name}: {message}")
 
         try:
             with span("read file", mapping=mapping.name, bytes=file.size):
-                taken = await run.in_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
+                return await run.in_thread(ingest, file.content, file.name, mapping, known, self._limits, tell)
         except IngestionError as error:
             await self._record_failure(run, file, mapping.name, mapping.target, str(error))
             raise
-        run.report(done + share * 0.8, "storing", f"{file.name}: {taken.taken} rows")
+
+    async def _store_file(
+        self, run: JobRun, file: SourceFile, mapping: Mapping, taken: Ingested, started: datetime, progress: float
+    ) -> None:
         record = _run_row(
             run,
             file.source,
@@ -178,7 +193,7 @@ class IngestionWork:
         )
         try:
             with span("store rows", rows=taken.taken, target=taken.target):
-                await self._store(run, file, mapping, taken, record, done + share * 0.8)
+                await self._store(run, file, mapping, taken, record, progress)
         except DBAPIError as error:
             if not is_refused_value(error):
                 raise
@@ -186,12 +201,6 @@ class IngestionWork:
             refusal = IngestionError(f"the database refused a value: {_first_line(error)}", file=file.name)
             await self._record_failure(run, file, mapping.name, mapping.target, str(refusal))
             raise refusal from error
-        metrics.file_read(
-            taken.target,
-            "done",
-            {"read": taken.read, "taken": taken.taken, "merged": taken.merged, "rejected": taken.rejected_count},
-            (datetime.now(UTC) - started).total_seconds(),
-        )
 
     async def _store(
         self, run: JobRun, file: SourceFile, mapping: Mapping, taken: Ingested, record: IngestRun, progress: float

@@ -60,20 +60,12 @@ async def start(
     definition = KINDS.get(kind)
     if definition is None:
         raise UnknownKind(f"kind: expected one of {', '.join(KINDS)}, not {kind!r}")
-    if idempotency_key and (found := await repository.find_idempotent(session, requested_by, idempotency_key)):
-        if (found.kind, found.parameters) != (kind, parameters or {}):
-            raise NotAllowed(f"Idempotency-Key: already used to start another {found.kind} job")
-        return found, False
-    key = definition.key(parameters or {})
-    waiting_key = _waiting_key(key or kind, parameters or {}) if definition.coalesce else None
-    if definition.coalesce:
-        running_key = key if definition.owner is None else None
-        if found := await repository.find_pending(session, waiting_key=waiting_key, running_key=running_key):
-            return found, False
+    asked = parameters or {}
+    key = definition.key(asked)
     job = Job(
         kind=kind,
-        parameters=parameters or {},
-        waiting_key=waiting_key,
+        parameters=asked,
+        waiting_key=_waiting_key(key or kind, asked) if definition.coalesce else None,
         running_key=key,
         requested_by=requested_by,
         idempotency_key=idempotency_key,
@@ -82,11 +74,31 @@ async def start(
         schedule_id=schedule_id,
         trace_context=traceparent(),
     )
+    if (found := await _equal(session, job)) is not None:
+        return found, False
     if run_at is not None:
         job.run_at = run_at
     elif delay_s > 0:
         job.run_at = await repository.clock(session) + timedelta(seconds=delay_s)
-    if waiting_key is None and idempotency_key is None and definition.owner is not None:
+    return await _insert_once(session, job)
+
+
+async def _equal(session: AsyncSession, job: Job) -> Job | None:
+    """The job that the same idempotency key has started, or that a request for this one joins."""
+    if job.idempotency_key is not None:
+        found = await repository.find_idempotent(session, job.requested_by, job.idempotency_key)
+        if found is not None and (found.kind, found.parameters) != (job.kind, job.parameters):
+            raise NotAllowed(f"Idempotency-Key: already used to start another {found.kind} job")
+        if found is not None:
+            return found
+    if job.waiting_key is None:
+        return None
+    running_key = job.running_key if KINDS[job.kind].owner is None else None
+    return await repository.find_pending(session, waiting_key=job.waiting_key, running_key=running_key)
+
+
+async def _insert_once(session: AsyncSession, job: Job) -> tuple[Job, bool]:
+    if job.waiting_key is None and job.idempotency_key is None and KINDS[job.kind].owner is not None:
         await _insert(session, job)  # equal to no other job
         return job, True
     try:
@@ -95,25 +107,15 @@ async def start(
     except IntegrityError:
         # Somebody else's equal request committed between our look and our insert.
         session.expunge(job) if job in session else None
-        return await _winner(session, job, idempotency_key), False
+        if (winner := await _equal(session, job)) is None:
+            raise NotAllowed(f"an equal {job.kind} job was starting at the same moment; ask again") from None
+        return winner, False
     return job, True
 
 
 def _waiting_key(key: str, parameters: dict[str, Any]) -> str:
     """Only a request with the same parameters may join a waiting job: the others would not get what they asked for."""
     return f"{key} {json.dumps(parameters, sort_keys=True, default=str)}" if parameters else key
-
-
-async def _winner(session: AsyncSession, job: Job, idempotency_key: str | None) -> Job:
-    found = None
-    if idempotency_key:
-        found = await repository.find_idempotent(session, job.requested_by, idempotency_key)
-    found = found or await repository.find_pending(
-        session, waiting_key=job.waiting_key, running_key=job.running_key if KINDS[job.kind].owner is None else None
-    )
-    if found is None:
-        raise NotAllowed(f"an equal {job.kind} job was starting at the same moment; ask again")
-    return found
 
 
 async def _insert(session: AsyncSession, job: Job) -> None:

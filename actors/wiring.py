@@ -38,6 +38,14 @@ DISPATCHER = "dispatcher"
 # A restarted actor takes a few seconds to import its libraries; a call made meanwhile waits for it this long.
 RESTART_PATIENCE_S = 30.0
 DRAIN_LOOK_S = 2.0
+# Detached: the process that started an actor may go, the actor stays with the cluster.
+OPTIONS: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "lifetime": "detached",
+    "get_if_exists": True,
+    "max_restarts": -1,
+    "num_cpus": 0.1,
+}
 
 log = structlog.get_logger(__name__)
 
@@ -260,7 +268,7 @@ def dispatcher_names(settings: Settings) -> list[str]:
 
 def start_dispatcher(name: str) -> Any:
     """Create a dispatcher of that name, or find it running; returns its handle."""
-    return ray.remote(DispatcherActor).options(name=name, **_OPTIONS).remote(name)
+    return ray.remote(DispatcherActor).options(name=name, **OPTIONS).remote(name)
 
 
 def start_actors() -> list[Any]:
@@ -271,16 +279,7 @@ def start_actors() -> list[Any]:
     settings = load()
     load_work_modules(settings.work_modules)
     owners = {**OWNERS, **dict.fromkeys(WORKS, WorkModuleActor)}
-    handles = [ray.remote(actor).options(name=name, **_OPTIONS).remote(name) for name, actor in owners.items()]
+    handles = [ray.remote(actor).options(name=name, **OPTIONS).remote(name) for name, actor in owners.items()]
     handles += [start_dispatcher(name) for name in dispatcher_names(settings)]
     ray.get([handle.ping.remote() for handle in handles], timeout=120)
     return handles
-
-
-_OPTIONS: dict[str, Any] = {
-    "namespace": NAMESPACE,
-    "lifetime": "detached",
-    "get_if_exists": True,
-    "max_restarts": -1,
-    "num_cpus": 0.1,
-}

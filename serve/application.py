@@ -82,27 +82,8 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             await connections.close()
 
     jwt_auth = build_auth(settings)
-    api = Router(
-        PREFIX,
-        route_handlers=[
-            auth.router,
-            items.router,
-            forecasts.router,
-            plans.router,
-            jobs.router,
-            queue.router,
-            schedules.router,
-            Router(
-                "/", route_handlers=[sources.router], request_max_body_size=settings.upload_max_bytes + MULTIPART_ROOM
-            ),
-            events.router,
-            operations.router,
-        ],
-    )
-    # Balancers and monitors look at the root; documented once, under the prefix.
-    at_root = Router("/", route_handlers=[operations.get_health, operations.get_metrics], include_in_schema=False)
     app = Litestar(
-        route_handlers=[api, at_root],
+        route_handlers=_routes(settings),
         lifespan=[lifespan],
         state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
         dependencies={"session": Provide(provide_session)},
@@ -116,6 +97,28 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
     )
     app.asgi_handler = observed(app.asgi_handler)
     return app
+
+
+def _routes(settings: Settings) -> list[Router]:
+    uploads = settings.upload_max_bytes + MULTIPART_ROOM
+    api = Router(
+        PREFIX,
+        route_handlers=[
+            auth.router,
+            items.router,
+            forecasts.router,
+            plans.router,
+            jobs.router,
+            queue.router,
+            schedules.router,
+            Router("/", route_handlers=[sources.router], request_max_body_size=uploads),
+            events.router,
+            operations.router,
+        ],
+    )
+    # Balancers and monitors look at the root; documented once, under the prefix.
+    at_root = Router("/", route_handlers=[operations.get_health, operations.get_metrics], include_in_schema=False)
+    return [api, at_root]
 
 
 def _openapi() -> OpenAPIConfig:

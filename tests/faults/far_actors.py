@@ -28,7 +28,7 @@ def place(address: str, sides: dict[str, str], dispatcher_side: str) -> None:
 
     def on(side: str) -> dict[str, Any]:
         node = NodeAffinitySchedulingStrategy(nodes[sides[side]], soft=True)
-        return {**wiring._OPTIONS, "scheduling_strategy": node}
+        return {**wiring.OPTIONS, "scheduling_strategy": node}
 
     owner = ray.remote(wiring.WorkModuleActor).options(name=work.OWNER, **on("far")).remote(work.OWNER)
     ray.get(owner.ping.remote(), timeout=60)

@@ -1,4 +1,5 @@
-"""A node is cut off from the head and works on: what it holds is begun again elsewhere, and only one effect gets in."""
+"""A node is cut off from the head and works on: what it holds is begun again elsewhere, and only one effect gets in.
+A node that is told that it will go hands over, and no attempt is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from observed import rows, start, until_begun, until_ended
@@ -22,6 +24,12 @@ from tests.faults import work
 
 MODULES = ("tests.faults.work",)
 ROOT = Path(__file__).parents[2]
+RAY = str(Path(sys.executable).with_name("ray"))
+FIND_NODE = """
+import ray, sys
+ray.init(address=sys.argv[1], log_to_driver=False)
+print(next(node["NodeID"] for node in ray.nodes() if node["NodeManagerAddress"] == sys.argv[2]))
+"""
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(180)]
 # Longer than Ray takes to give the far node up and start the actors on the near one, so that both attempts run at once.
 SECONDS = 16.0
@@ -84,6 +92,36 @@ async def test_the_cut_off_side_gets_no_second_effect_in(
         cluster.heal()
         far_effects = await rows(system, "SELECT count(*) FROM fault_effect WHERE pid = :pid", pid=first.pid)
         assert far_effects[0][0] == 0
+
+
+def give_notice(cluster: TwoNodes) -> None:
+    """What an autoscaler does when the provider takes a node away."""
+    run: dict[str, Any] = {"env": cluster.environment, "capture_output": True, "text": True, "timeout": 60}
+    found = subprocess.run([sys.executable, "-c", FIND_NODE, cluster.address, FAR], check=True, **run)
+    reason = ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot notice"]
+    command = [RAY, "drain-node", f"--address={cluster.address}", f"--node-id={found.stdout.split()[-1]}", *reason]
+    subprocess.run([*command, "--deadline-remaining-seconds=120"], check=True, **run)
+
+
+@pytest.mark.faults_full
+async def test_the_dispatcher_of_a_node_about_to_go_moves_and_its_jobs_end_once(
+    settings: Settings, system: Connections
+) -> None:
+    with TwoNodes(environment(settings)) as cluster:
+        await place(cluster, "far")
+        (old,) = await rows(system, "SELECT pid FROM worker")
+        assert old.pid in cluster.far_pids()
+        ids = await start(system, "fault_effect", 5, seconds=6.0)
+        await until_begun(system, ids[0])
+        await asyncio.to_thread(give_notice, cluster)
+        ended = await until_ended(system, ids)
+        assert ended.is_exactly_once, ended
+        (tried,) = await rows(system, "SELECT max(attempts) AS attempts, max(losses) AS losses FROM job")
+        assert (tried.attempts, tried.losses) == (1, 0), "an attempt was lost though there was time to end it"
+        later = await start(system, "fault_effect", 1, seconds=0.1)
+        assert (await until_ended(system, later)).is_exactly_once
+        (new,) = await rows(system, "SELECT pid FROM worker")
+        assert new.pid not in cluster.far_pids()
 
 
 def _lives(pid: int) -> bool:
