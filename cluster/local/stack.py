@@ -32,6 +32,9 @@ RUN_FILE = "stack.json"
 ADDRESS_FILE = "ray.address"
 READY_PATIENCE_S = 120.0
 LOOK_S = 0.2
+PAUSE_S = 1.0
+# What Ray's end takes beyond the dispatchers' patience with running jobs.
+RAY_END_S = 20.0
 
 Say = Callable[[str], None]
 
@@ -195,14 +198,18 @@ class Stack:
             self._start_dashboard()
 
     def watch(self, is_over: Callable[[], bool]) -> None:
-        """Keep the stack up until `is_over`."""
+        """Keep the stack up until `is_over`. What cannot be started again just now (a full disk) is tried again."""
         while not is_over():
-            self.watch_once()
+            try:
+                self.watch_once()
+            except Exception as error:  # noqa: BLE001 - whatever it was, without this watch nothing would come back
+                self._say(f"It could not be started: {error}. Trying again")
+                time.sleep(PAUSE_S)
             time.sleep(LOOK_S)
 
     def stop(self) -> None:
         """Stop everything, the data stores last."""
-        for child, patience_s in ((self._dashboard, 5.0), (self._ray, 25.0)):
+        for child, patience_s in ((self._dashboard, 5.0), (self._ray, self.settings.drain_patience_s + RAY_END_S)):
             if child is not None:
                 child.stop(patience_s)
         if self._redis is not None:
