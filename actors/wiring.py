@@ -37,6 +37,10 @@ FORECASTER_APP = "forecaster"
 DISPATCHER = "dispatcher"
 # A restarted actor takes a few seconds to import its libraries; a call made meanwhile waits for it this long.
 RESTART_PATIENCE_S = 30.0
+# After a lost head the actors are back before Serve is.
+START_PATIENCE_S = 60.0
+# A shard takes seconds; one that takes this long is not being worked on.
+CALL_PATIENCE_S = 600.0
 DRAIN_LOOK_S = 2.0
 # Detached: the process that started an actor may go, the actor stays with the cluster.
 OPTIONS: dict[str, Any] = {
@@ -53,7 +57,8 @@ log = structlog.get_logger(__name__)
 async def fit_shard(
     series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
 ) -> ChunkResult:
-    """Have one forecaster replica fit a shard of series."""
+    """Have one forecaster replica fit a shard of series; waits while the forecaster starts."""
+    await _await_forecaster()
     chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon, traceparent())
     return chunk
 
@@ -69,11 +74,32 @@ async def call_forecaster(method: str, *arguments: Any) -> Any:
     try:
         handle = serve.get_app_handle(FORECASTER_APP)
         with observed_call(method):
-            return await getattr(handle, method).remote(*arguments)
+            async with asyncio.timeout(CALL_PATIENCE_S):
+                return await getattr(handle, method).remote(*arguments)
     except RayTaskError:
         raise  # the model's own fault: another attempt would meet it again
-    except (RayError, RayServeException) as error:
-        raise ConnectionError(f"the forecaster was lost: {error}") from error
+    except (RayError, RayServeException, TimeoutError) as error:
+        raise ConnectionError(f"the forecaster was lost: {error or 'it did not answer'}") from error
+
+
+async def _await_forecaster() -> None:
+    """Wait while the forecaster starts: a call made before it runs can wait for ever, as Serve never hears of it."""
+    deadline = asyncio.get_running_loop().time() + START_PATIENCE_S
+    while not await asyncio.to_thread(_forecaster_runs):
+        if asyncio.get_running_loop().time() > deadline:
+            raise ConnectionError("the forecaster has not started")
+        await asyncio.sleep(0.25)
+
+
+def _forecaster_runs() -> bool:
+    from ray import serve
+    from ray.serve.schema import ApplicationStatus
+
+    try:
+        application = serve.status().applications.get(FORECASTER_APP)
+    except (RayError, RayServeException):
+        return False
+    return application is not None and application.status == ApplicationStatus.RUNNING
 
 
 def build_work(name: str, connections: Connections) -> Work:

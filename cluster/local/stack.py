@@ -87,9 +87,11 @@ class Stack:
     def _start(self) -> None:
         self._take_lock()
         # The lock is ours, so whatever an earlier stack left running on this folder belongs to nobody any more.
-        end_all(family(mark_of(self._run)))
+        left = family(mark_of(self._run))
+        end_all(left)
         for name, port in (("API", self.settings.api_port), ("dashboard", self.settings.dashboard_port)):
-            _require_free(self.settings.host, port, name)
+            # The kernel takes a moment to take back what a killed process held.
+            _require_free(self.settings.host, port, name, patience_s=5.0 if left else 0.0)
         self.settings.inbox_dir.mkdir(exist_ok=True)
         self._start_stores()
         self._say("Bringing the database schema up to date")
@@ -271,17 +273,23 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
 
 
-def _require_free(host: str, port: int, name: str) -> None:
+def _require_free(host: str, port: int, name: str, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            variable = f"FMRP_{name.upper()}_PORT"
-            raise StackError(
-                f"port {port} for the {name} is taken ({error.strerror}). Stop what uses it, or set {variable} to"
-                " another port"
-            ) from None
+        while True:
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                if time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                variable = f"FMRP_{name.upper()}_PORT"
+                raise StackError(
+                    f"port {port} for the {name} is taken ({error.strerror}). Stop what uses it, or set {variable} to"
+                    " another port"
+                ) from None
 
 
 def _answers(url: str) -> bool:
