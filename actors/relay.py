@@ -24,6 +24,9 @@ INTERVAL_S = 5.0
 SETTLED_AFTER_S = 2.0
 # A change is dated when its transaction began and seen when it committed; none of ours takes longer than this.
 OVERLAP_S = 120.0
+# Most transactions are over in an instant: the whole overlap is read every so many rounds, and this much in the others.
+SHORT_OVERLAP_S = 10.0
+ROUNDS_PER_OVERLAP = 12
 # How far back a process looks that has just taken over.
 LOOK_BACK_S = 900.0
 PAGE = 500
@@ -70,6 +73,7 @@ class EventRelay:
         self._seen = SeenJobs()
         self._read_upto = ""
         self._since: datetime | None = None
+        self._rounds = 0
 
     async def run(self) -> None:
         """Until cancelled: wait for the lock, then repair every few seconds."""
@@ -125,7 +129,9 @@ class EventRelay:
     async def _repair(self, session: AsyncSession) -> int:
         """Publish the states the stream does not hold; returns how many."""
         now = await job_changes.now(session)
-        since = (self._since or now - timedelta(seconds=LOOK_BACK_S)) - timedelta(seconds=OVERLAP_S)
+        overlap_s = SHORT_OVERLAP_S if self._rounds % ROUNDS_PER_OVERLAP else OVERLAP_S
+        self._rounds += 1
+        since = (self._since or now - timedelta(seconds=LOOK_BACK_S)) - timedelta(seconds=overlap_s)
         until = now - timedelta(seconds=SETTLED_AFTER_S)
         count, last = 0, None
         while page := await job_changes.changed_between(session, since, until, last, PAGE):
