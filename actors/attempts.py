@@ -55,11 +55,10 @@ class OwnerPort(Protocol):
 
 @dataclass(eq=False)
 class InHand:
-    """One attempt and what is to become of it."""
+    """One attempt: running, or stopping for a `reason` once there is one."""
 
     job: Claimed
     deadline: float
-    state: Literal["running", "stopping"] = "running"
     reason: Reason | None = None
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,9 +98,9 @@ class Attempts:
     def stop(self, job_id: uuid.UUID, reason: Reason) -> None:
         """Have an attempt end before its time; nothing happens when it is not in hand or stops already."""
         held = self._in_hand.get(job_id)
-        if held is None or held.state == "stopping":
+        if held is None or held.reason is not None:
             return
-        held.state, held.reason = "stopping", reason
+        held.reason = reason
         task = asyncio.create_task(self._stop(held))
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)

@@ -142,7 +142,7 @@ class Owner:
         run = JobRun(attempt, self.connections)
         loop = asyncio.get_running_loop()
         held = _InHand(run, loop.create_task(self._perform(run, attempt)), loop.create_future())
-        held.task.add_done_callback(lambda _: _resolve(held.over))
+        held.task.add_done_callback(lambda _: resolve(held.over))
         self._in_hand[attempt.job_id] = held
         try:
             await held.over
@@ -202,9 +202,10 @@ class Owner:
         for held in list(self._in_hand.values()):
             self._stop(held)
             held.state = "given up"
-            _resolve(held.over)
+            resolve(held.over)
 
 
-def _resolve(future: asyncio.Future[None]) -> None:
+def resolve(future: asyncio.Future[None]) -> None:
+    """Let whoever waits for the future go on; it may have been let go, or have given up, already."""
     if not future.done():
         future.set_result(None)

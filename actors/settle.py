@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import flow, metrics
 from actors.events import Event, job_event, progress_event
-from actors.owner import Connections, Outcome
+from actors.owner import Connections, Outcome, resolve
 from actors.retry import GiveUp, Retry, decide, decide_loss, is_passing
 from db.models.job import Job
 from db.repositories import jobs as repository
@@ -27,8 +27,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 LARGEST_BATCH = 500
 
 log = structlog.get_logger(__name__)
-
-Written = TypeVar("Written")
 
 
 def state_event(job: Claimed, state: str, changed_at: datetime, **rest: Any) -> Event:
@@ -75,7 +73,7 @@ class Settlement:
                 await self._settle_alone(ended)
             return
         for _, _, written in batch:
-            _resolve(written)
+            resolve(written)
 
     async def _settle_alone(self, ended: Ended) -> None:
         job, outcome, written = ended
@@ -84,7 +82,7 @@ class Settlement:
         except Exception as error:  # noqa: BLE001 - whatever it is about this result, it is the job's
             refused = Outcome("failed", f"its result cannot be stored: {error}")
             await self._until_written(lambda session: self._write_one(session, job, refused))
-        _resolve(written)
+        resolve(written)
 
     async def settle(self, job: Claimed, outcome: Outcome) -> None:
         """Write an attempt's end; returns once it is in the database, or turns out to be nobody's business any more."""
@@ -194,11 +192,6 @@ async def give_back(session: AsyncSession, job: Job, reason: str, max_losses: in
             error = f"it took its worker down {job.losses + 1} times: {reason}; see the worker's log, mend, then retry"
             ended = await repository.finish(session, job.id, job.attempts, "held", error=error, losses=1)
             return _events(ended, *await flow.advance_parent(session, ended))
-
-
-def _resolve(written: asyncio.Future[None]) -> None:
-    if not written.done():
-        written.set_result(None)
 
 
 def _events(*jobs: Job | None) -> list[Event]:

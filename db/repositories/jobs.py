@@ -184,18 +184,6 @@ async def dead(session: AsyncSession, *, kind: str | None, limit: int) -> Sequen
     return (await session.execute(query.limit(limit).with_for_update(skip_locked=True))).scalars().all()
 
 
-async def count_by_state(session: AsyncSession) -> dict[str, int]:
-    """How many jobs are in each state, for the metrics."""
-    rows = await session.execute(select(Job.state, func.count()).group_by(Job.state))
-    return {row[0]: row[1] for row in rows}
-
-
-async def oldest_waiting_age_s(session: AsyncSession) -> float:
-    """Seconds the longest-waiting job has been due; 0 when none waits."""
-    query = select(func.extract("epoch", func.now() - func.min(Job.run_at))).where(Job.state == "waiting")
-    return max(float((await session.execute(query)).scalar() or 0.0), 0.0)
-
-
 async def write_log(session: AsyncSession, lines: Sequence[dict[str, Any]]) -> None:
     """Keep lines (job_id, attempt, level, message) that attempts have written."""
     if lines:

@@ -254,9 +254,3 @@ async def books(session: AsyncSession, worker: uuid.UUID) -> list[tuple[uuid.UUI
     """The worker's running jobs: id, attempt, and whether somebody wants it cancelled."""
     query = select(Job.id, Job.attempts, Job.cancel_requested).where(Job.state == "running", Job.worker == worker)
     return [(row[0], row[1], row[2]) for row in await session.execute(query)]
-
-
-async def try_lock(session: AsyncSession, name: str) -> bool:
-    """Be the only one doing something until this transaction ends; False when another one is."""
-    query = select(func.pg_try_advisory_xact_lock(func.hashtext(name)))
-    return bool((await session.execute(query)).scalar_one())
