@@ -32,6 +32,7 @@ from ingestion.ingest import Ingested, ingest
 from ingestion.limits import Limits
 from ingestion.mapping import Mapping, load_mappings
 from ingestion.net_cancellations import net_cancellations
+from ingestion.targets import TARGETS
 from ingestion.validate import KnownCodes
 
 log = structlog.get_logger(__name__)
@@ -142,16 +143,11 @@ class IngestionWork:
             earlier = await sources.earlier_run(session, file.sha256, mapping.name)
             if earlier is not None and await sources.later_run_exists(session, earlier):
                 earlier = None
-            codes = await targets.known_codes(session) if earlier is None else {}
+            codes = await targets.known_codes(session, TARGETS[mapping.target]) if earlier is None else {}
         if earlier is not None:
             await self._record_unchanged(run, file, mapping, earlier)
             return
-        known = KnownCodes(
-            items=frozenset(codes["item"]),
-            suppliers=frozenset(codes["supplier"]),
-            work_centres=frozenset(codes["work_centre"]),
-        )
-        taken = await self._read(run, file, mapping, known, done, share)
+        taken = await self._read(run, file, mapping, KnownCodes(**codes), done, share)
         run.report(done + share * 0.8, "storing", f"{file.name}: {taken.taken} rows")
         await self._store_file(run, file, mapping, taken, started, done + share * 0.8)
         metrics.file_read(

@@ -51,3 +51,15 @@ class Stamped:
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class Revised:
+    """Counts the row's changes: a writer that names the revision it has read cannot undo somebody else's."""
+
+    revision: Mapped[int] = mapped_column(server_default="1")
+
+
+class Retired:
+    """Deleted for people, kept for the history that hangs on it."""
+
+    deleted_at: Mapped[datetime | None]

@@ -101,7 +101,9 @@ def _typed(field: str, mapping: Mapping, *, plain: bool, filled: bool) -> pl.Exp
     if column.constant is not None:
         return pl.lit(literal(kind, column.constant), dtype=DTYPES[kind])
     default = literal(kind, column.default)
-    if default is None and spec is not None:
+    target = TARGETS[mapping.target]
+    # A file without the column says nothing of it: what is stored stays, and a new row gets the table's default.
+    if default is None and spec is not None and (filled or field in target.key):
         default = spec.default
     fallback = pl.lit(default, dtype=DTYPES[kind])
     if not filled:

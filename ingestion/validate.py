@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 
 from ingestion.convert import LINE, text_of
 from ingestion.mapping import Condition, Mapping, RowFilter
 from ingestion.targets import FIRST_DATE, LAST_DATE, TARGETS, Field, Kind, Target
+from ingestion.targets.fields import MAX_ABS_NUMBER, MAX_CODE_CHARS, MAX_TEXT_CHARS
 
-MAX_CODE_CHARS = 64
-MAX_TEXT_CHARS = 500
-MAX_ABS_NUMBER = 1e13  # money and quantities beyond it are damage; NUMERIC(20, 6) holds up to 1e14
 _SHOWN_CHARS = 60
 _EXPECTED = {
     Kind.NUMBER: "not a number",
@@ -24,17 +22,15 @@ _EXPECTED = {
 Codes = Iterable[str] | pl.Series
 
 
-@dataclass(frozen=True, slots=True)
 class KnownCodes:
     """Codes already in the database, by table, and nothing else of it: what a row may refer to."""
 
-    items: Codes = field(default_factory=frozenset)
-    suppliers: Codes = field(default_factory=frozenset)
-    work_centres: Codes = field(default_factory=frozenset)
+    def __init__(self, **codes: Codes) -> None:
+        self._codes = codes
 
     def of(self, table: str) -> pl.Series:
-        """The codes of `items`, `suppliers` or `work_centres`."""
-        codes: Codes = {"items": self.items, "suppliers": self.suppliers, "work_centres": self.work_centres}[table]
+        """The codes of a table such as `items`; none of a table that was not given."""
+        codes = self._codes.get(table, ())
         if isinstance(codes, pl.Series):
             return codes.cast(pl.String).unique()
         return pl.Series(sorted(set(codes)), dtype=pl.String)
@@ -144,7 +140,7 @@ def _field_checks(target: Target, mapping: Mapping) -> Iterator[_Check]:
             if spec.zero_is_empty:
                 unread = unread & ~text.str.contains(r"^[+-]?0*[.,]?0*$")
             yield _Check(name, unread, _told(_EXPECTED[kind], name))
-        if mapping.is_required(name):
+        if mapping.is_required(name) and spec.default is None:
             yield _Check(name, value.is_null(), pl.lit("missing"))
         yield from _value_checks(name, spec, kind)
         if (column := mapping.columns.get(name)) is not None and column.whole and kind is Kind.NUMBER:
@@ -176,6 +172,9 @@ def _value_checks(name: str, spec: Field, kind: Kind) -> Iterator[_Check]:
         # PostgreSQL takes no NUL in a text; a code with a line break in it is a shifted row.
         unwanted = r"[\x00-\x1f\x7f]" if kind is Kind.CODE else r"\x00"
         yield _Check(name, value.str.contains(unwanted), pl.lit("contains control characters"))
+        if spec.pattern:
+            told = _told(f"not of the form {spec.example}" if spec.example else "not of the expected form", name)
+            yield _Check(name, ~value.str.contains(f"^(?:{spec.pattern})$"), told)
 
 
 def _pair_checks(target: Target) -> Iterator[_Check]:
@@ -187,7 +186,7 @@ def _pair_checks(target: Target) -> Iterator[_Check]:
 
 def _references(target: Target, mapping: Mapping, known: KnownCodes) -> Iterator[_Check]:
     for name, spec in target.fields.items():
-        if not spec.refers_to or (spec.refers_to == "items" and mapping.unknown_items == "create"):
+        if not spec.refers_to or spec.creates or (spec.refers_to == "items" and mapping.unknown_items == "create"):
             continue
         codes = known.of(spec.refers_to)
         what = spec.refers_to.removesuffix("s").replace("_", " ")
