@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import Date, DateTime, MetaData, Numeric, Text, Uuid, func
+from sqlalchemy import Date, DateTime, MetaData, Numeric, Text, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uuid_utils.compat import uuid7
@@ -51,3 +51,11 @@ class Stamped:
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class Revised:
+    """Counts the row's versions from 1; the API's ETag. Every update by the ORM counts on, whoever makes it."""
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+
+    revision: Mapped[int] = mapped_column(server_default="1", onupdate=text("revision + 1"))

@@ -1,6 +1,7 @@
 """Every table, imported here so that migrations and `Base.metadata` see them all."""
 
 from db.base import Base
+from db.models.access import ApiKey, AuditEntry, RefreshToken, TokenFamily
 from db.models.control import IngestRun, RejectedRow, Source, SourceFile, UserAccount
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
@@ -18,6 +19,8 @@ from db.models.results import CapacityLoad, ForecastMetric, ForecastRun, Forecas
 from db.models.series import Capability, Demand, Forecast, SalesLine
 
 __all__ = [
+    "ApiKey",
+    "AuditEntry",
     "Base",
     "BomLine",
     "Capability",
@@ -36,6 +39,7 @@ __all__ = [
     "OpenOrder",
     "PlannedOrder",
     "PlanningRun",
+    "RefreshToken",
     "RejectedRow",
     "RoutingOperation",
     "SalesLine",
@@ -45,6 +49,7 @@ __all__ = [
     "Stock",
     "Supplier",
     "SupplierTerm",
+    "TokenFamily",
     "UserAccount",
     "WorkCentre",
     "Worker",
