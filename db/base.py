@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import Date, DateTime, MetaData, Numeric, Text, Uuid, func
+from sqlalchemy import Date, DateTime, MetaData, Numeric, Text, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uuid_utils.compat import uuid7
@@ -54,6 +54,7 @@ class Stamped:
 
 
 class Revised:
+<<<<<<< HEAD
     """Counts the row's changes: a writer that names the revision it has read cannot undo somebody else's."""
 
     revision: Mapped[int] = mapped_column(server_default="1")
@@ -63,3 +64,10 @@ class Retired:
     """Deleted for people, kept for the history that hangs on it."""
 
     deleted_at: Mapped[datetime | None]
+=======
+    """Counts the row's versions from 1; the API's ETag. Every update by the ORM counts on, whoever makes it."""
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+
+    revision: Mapped[int] = mapped_column(server_default="1", onupdate=text("revision + 1"))
+>>>>>>> access

@@ -74,6 +74,7 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    412: "Changed meanwhile",
     413: "Too large",
     415: "Unsupported media type",
     422: "Not valid",
@@ -93,6 +94,12 @@ class Conflict(HTTPException):
     """409."""
 
     status_code = 409
+
+
+class PreconditionFailed(HTTPException):
+    """412: the row is not at the revision the request asks for."""
+
+    status_code = 412
 
 
 class TooLarge(HTTPException):

@@ -1,6 +1,7 @@
 """Every table, imported here so that migrations and `Base.metadata` see them all."""
 
 from db.base import Base
+from db.models.access import ApiKey, AuditEntry, RefreshToken, TokenFamily
 from db.models.control import IngestRun, RejectedRow, Source, SourceFile, UserAccount
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
@@ -28,6 +29,8 @@ from db.models.results import CapacityLoad, ForecastMetric, ForecastRun, Forecas
 from db.models.series import Capability, Demand, Forecast, SalesLine
 
 __all__ = [
+    "ApiKey",
+    "AuditEntry",
     "Base",
     "BomLine",
     "CalendarDay",
@@ -50,6 +53,7 @@ __all__ = [
     "PlannedOrder",
     "PlannedStop",
     "PlanningRun",
+    "RefreshToken",
     "RejectedRow",
     "RoutingOperation",
     "SalesLine",
@@ -60,6 +64,7 @@ __all__ = [
     "Stock",
     "Supplier",
     "SupplierTerm",
+    "TokenFamily",
     "Unit",
     "UnitConversion",
     "UserAccount",

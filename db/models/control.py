@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Keyed, Stamped
+from db.base import Base, Keyed, Revised, Stamped
 
 ROLES = ("viewer", "operator", "manager", "admin")
 
 
-class UserAccount(Keyed, Stamped, Base):
+class UserAccount(Keyed, Stamped, Revised, Base):
     """Who may log in. Only the argon2 hash of the password is kept; e-mail is stored in lower case."""
 
     __tablename__ = "user_account"
@@ -27,6 +27,7 @@ class UserAccount(Keyed, Stamped, Base):
     name: Mapped[str]
     role: Mapped[str]
     password_hash: Mapped[str]
+    must_change_password: Mapped[bool] = mapped_column(server_default="false")
     active: Mapped[bool] = mapped_column(server_default="true")
 
 
@@ -34,6 +35,7 @@ class Source(Keyed, Stamped, Base):
     """A configured connector. `rules` map file patterns to mappings, in the order files must be read.
 
     `state` is the connector's own resume state; it moves only in the transaction that stores the rows before it.
+    `revision` counts what people changed, not what runs moved.
     """
 
     __tablename__ = "source"
@@ -45,6 +47,7 @@ class Source(Keyed, Stamped, Base):
     rules: Mapped[list[Any]] = mapped_column(server_default="[]")
     state: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     active: Mapped[bool] = mapped_column(server_default="true")
+    revision: Mapped[int] = mapped_column(server_default="1")
 
 
 class SourceFile(Keyed, Base):

@@ -132,6 +132,7 @@ class Schedule(Keyed, Stamped, Base):
     """Starts a job at the times of a cron expression in a time zone.
 
     `missed_runs` says what to do about times that passed while nothing ran: skip them, run once, or run each.
+    `revision` counts what people changed, not runs.
     """
 
     __tablename__ = "schedule"
@@ -153,3 +154,4 @@ class Schedule(Keyed, Stamped, Base):
     last_run_at: Mapped[datetime | None]
     last_job_id: Mapped[uuid.UUID | None]
     last_error: Mapped[str | None]
+    revision: Mapped[int] = mapped_column(server_default="1")
