@@ -54,20 +54,14 @@ class Stamped:
 
 
 class Revised:
-<<<<<<< HEAD
-    """Counts the row's changes: a writer that names the revision it has read cannot undo somebody else's."""
+    """Counts the row's versions from 1; the API's ETag. Every update by the ORM counts on, whoever makes it."""
 
-    revision: Mapped[int] = mapped_column(server_default="1")
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+
+    revision: Mapped[int] = mapped_column(server_default="1", onupdate=text("revision + 1"))
 
 
 class Retired:
     """Deleted for people, kept for the history that hangs on it."""
 
     deleted_at: Mapped[datetime | None]
-=======
-    """Counts the row's versions from 1; the API's ETag. Every update by the ORM counts on, whoever makes it."""
-
-    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
-
-    revision: Mapped[int] = mapped_column(server_default="1", onupdate=text("revision + 1"))
->>>>>>> access

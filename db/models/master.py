@@ -1,4 +1,4 @@
-"""Master data of the plant: items, suppliers, warehouses, stock and orders. How things are made: `db.models.production`.
+"""Master data of the plant: items, suppliers, warehouses, stock, orders; `db.models.production`: how things are made.
 
 `feed` is the mapping a row came through, or `api` for what people entered. Stock and orders are snapshots: what a
 feed's newest file no longer holds is gone (an order that was closed is not in the export any more).
