@@ -25,6 +25,7 @@ from actors.owner import Connections
 from actors.run import JobRun
 from actors.telemetry import span
 from db.models import IngestRun, Source, SourceFile
+from db.records import codes as known_codes
 from db.repositories import jobs, sources, targets
 from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
 from ingestion.errors import IngestionError
@@ -143,7 +144,7 @@ class IngestionWork:
             earlier = await sources.earlier_run(session, file.sha256, mapping.name)
             if earlier is not None and await sources.later_run_exists(session, earlier):
                 earlier = None
-            codes = await targets.known_codes(session, TARGETS[mapping.target]) if earlier is None else {}
+            codes = await known_codes(session, TARGETS[mapping.target].references()) if earlier is None else {}
         if earlier is not None:
             await self._record_unchanged(run, file, mapping, earlier)
             return

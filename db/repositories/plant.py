@@ -21,11 +21,11 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
             **{"service_level": _F, "active": pl.Boolean},
         },
         "SELECT code, name, kind, unit, category, cost, price, lead_time_days, min_order_qty, order_multiple,"
-        " safety_stock, service_level, active FROM item WHERE active ORDER BY code",
+        " safety_stock, service_level, active FROM item WHERE active AND deleted_at IS NULL ORDER BY code",
     ),
     "suppliers": (
         {"code": _S, "name": _S, "email": _S, "lead_time_days": _I, "active": pl.Boolean},
-        "SELECT code, name, email, lead_time_days, active FROM supplier ORDER BY code",
+        "SELECT code, name, email, lead_time_days, active FROM supplier WHERE deleted_at IS NULL ORDER BY code",
     ),
     "supplier_terms": (
         {
@@ -34,17 +34,19 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "SELECT i.code, p.code, t.price, t.min_order_qty, t.order_multiple, t.lead_time_days, t.priority"
         " FROM supplier_term t JOIN item i ON i.id = t.item_id JOIN supplier p ON p.id = t.supplier_id"
-        " ORDER BY 1, 7, 2",
+        " WHERE t.active AND p.deleted_at IS NULL AND current_date BETWEEN coalesce(t.valid_from, current_date)"
+        " AND coalesce(t.valid_to, current_date) ORDER BY 1, 7, 2",
     ),
     "bom_lines": (
         {"parent": _S, "component": _S, "quantity_per": _F, "scrap_share": _F, "valid_from": _D, "valid_to": _D},
         "SELECT p.code, c.code, b.quantity_per, b.scrap_share, b.valid_from, b.valid_to FROM bom_line b"
-        " JOIN item p ON p.id = b.parent_item_id JOIN item c ON c.id = b.component_item_id ORDER BY 1, 2",
+        " JOIN item p ON p.id = b.parent_item_id AND p.bom_version = b.version"
+        " JOIN item c ON c.id = b.component_item_id ORDER BY 1, 2",
     ),
     "stock": (
-        {"item": _S, "location": _S, "on_hand": _F, "reserved": _F, "quarantined": _F},
-        "SELECT i.code, s.location, s.on_hand, s.reserved, s.quarantined FROM stock s JOIN item i ON i.id = s.item_id"
-        " ORDER BY 1, 2",
+        {"item": _S, "warehouse": _S, "lot": _S, "on_hand": _F, "reserved": _F, "quarantined": _F},
+        "SELECT i.code, s.warehouse, s.lot, s.on_hand, s.reserved, s.quarantined FROM stock s"
+        " JOIN item i ON i.id = s.item_id ORDER BY 1, 2, 3",
     ),
     "open_orders": (
         {"number": _S, "kind": _S, "item": _S, "supplier": _S, "quantity": _F, "due_date": _D},
@@ -58,7 +60,7 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "work_centres": (
         {"code": _S, "name": _S, "hours_per_day": _F, "efficiency": _F},
-        "SELECT code, name, hours_per_day, efficiency FROM work_centre ORDER BY code",
+        "SELECT code, name, hours_per_day, efficiency FROM work_centre WHERE deleted_at IS NULL ORDER BY code",
     ),
     "routings": (
         {"item": _S, "sequence": _I, "work_centre": _S, "setup_hours": _F, "unit_hours": _F},
@@ -87,7 +89,7 @@ async def read_demand(session: AsyncSession) -> pl.DataFrame:
     return await read_frame(
         session,
         "SELECT i.code, d.day, d.feed, d.quantity, d.revenue FROM demand d JOIN item i ON i.id = d.item_id"
-        " WHERE i.active ORDER BY 1, 2",
+        " WHERE i.active AND i.deleted_at IS NULL ORDER BY 1, 2",
         schema=DEMAND_SCHEMA,
     )
 
@@ -98,7 +100,7 @@ async def read_lead_times(session: AsyncSession) -> pl.DataFrame:
         session,
         "SELECT i.code, coalesce(i.lead_time_days, min(coalesce(t.lead_time_days, p.lead_time_days)))::bigint"
         " FROM item i LEFT JOIN supplier_term t ON t.item_id = i.id LEFT JOIN supplier p ON p.id = t.supplier_id"
-        " WHERE i.active GROUP BY i.id ORDER BY 1",
+        " WHERE i.active AND i.deleted_at IS NULL GROUP BY i.id ORDER BY 1",
         schema={"item": _S, "lead_time_days": _I},
     )
 
@@ -128,7 +130,8 @@ async def read_weekly_history(session: AsyncSession, weeks: int = 52) -> pl.Data
     return await read_frame(
         session,
         "SELECT i.code, date_trunc('week', d.day)::date, sum(d.quantity) FROM demand d JOIN item i ON i.id = d.item_id"
-        " WHERE i.active AND d.day > (SELECT max(day) FROM demand) - $1 * 7 GROUP BY 1, 2 ORDER BY 1, 2",
+        " WHERE i.active AND i.deleted_at IS NULL AND d.day > (SELECT max(day) FROM demand) - $1 * 7"
+        " GROUP BY 1, 2 ORDER BY 1, 2",
         weeks,
         schema={"item": _S, "week": _D, "quantity": _F},
     )

@@ -1,7 +1,5 @@
-"""How the rows of each ingestion target are merged into its tables.
-
-Every merge reads the staged frame `staged` (columns as the ingestion room names them, natural codes) and resolves codes
-by join. A value the file leaves empty keeps what is stored. Re-reading the same rows changes nothing.
+"""How the rows of each ingestion target are merged into its tables: `db.record_writes` for what people keep, here the
+series. A value the file leaves empty keeps what is stored. Re-reading the same rows changes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +9,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from uuid_utils.compat import uuid7
 
 from db.copy import read_frame, stage
+from db.record_writes import Merge
+from db.records import TABLES
 from db.timeseries import prepare_months
 
 SALES_LINE_SCHEMA: dict[str, Any] = {
@@ -26,127 +25,11 @@ SALES_LINE_SCHEMA: dict[str, Any] = {
     "price": pl.Float64,
 }
 
-# Target -> table, key columns, value columns with the SQL that fills them from `staged s` (and its joins).
-_ITEM = "JOIN item i ON i.code = s.item"
-_MERGES: dict[str, tuple[str, tuple[str, ...], dict[str, str], str]] = {
-    "items": (
-        "item",
-        ("code",),
-        {
-            "code": "s.code",
-            "name": "coalesce(s.name, s.code)",
-            "kind": "s.kind",
-            "unit": "coalesce(s.unit, 'pcs')",
-            **{name: f"s.{name}" for name in ("category", "cost", "price", "lead_time_days", "min_order_qty")},
-            **{name: f"s.{name}" for name in ("order_multiple", "safety_stock", "service_level")},
-            "active": "coalesce(s.active, true)",
-        },
-        "",
-    ),
-    "suppliers": (
-        "supplier",
-        ("code",),
-        {
-            "code": "s.code",
-            "name": "coalesce(s.name, s.code)",
-            "email": "s.email",
-            "lead_time_days": "s.lead_time_days",
-            "active": "coalesce(s.active, true)",
-        },
-        "",
-    ),
-    "supplier_terms": (
-        "supplier_term",
-        ("item_id", "supplier_id"),
-        {
-            "item_id": "i.id",
-            "supplier_id": "p.id",
-            **{name: f"s.{name}" for name in ("price", "min_order_qty", "order_multiple", "lead_time_days")},
-            "priority": "coalesce(s.priority, 1)",
-        },
-        f"{_ITEM} JOIN supplier p ON p.code = s.supplier",
-    ),
-    "bom_lines": (
-        "bom_line",
-        ("parent_item_id", "component_item_id"),
-        {
-            "parent_item_id": "i.id",
-            "component_item_id": "c.id",
-            "quantity_per": "s.quantity_per",
-            "scrap_share": "coalesce(s.scrap_share, 0)",
-            "valid_from": "s.valid_from",
-            "valid_to": "s.valid_to",
-        },
-        "JOIN item i ON i.code = s.parent JOIN item c ON c.code = s.component",
-    ),
-    "stock": (
-        "stock",
-        ("item_id", "location"),
-        {
-            "item_id": "i.id",
-            "location": "coalesce(s.location, 'main')",
-            "feed": ":feed",
-            "on_hand": "s.on_hand",
-            "reserved": "coalesce(s.reserved, 0)",
-            "quarantined": "coalesce(s.quarantined, 0)",
-        },
-        _ITEM,
-    ),
-    "open_orders": (
-        "open_order",
-        ("number", "item_id"),
-        {
-            "number": "s.number",
-            "kind": "s.kind",
-            "item_id": "i.id",
-            "supplier_id": "p.id",
-            "feed": ":feed",
-            "quantity": "s.quantity",
-            "due_date": "s.due_date",
-        },
-        f"{_ITEM} LEFT JOIN supplier p ON p.code = s.supplier",
-    ),
-    "firm_orders": (
-        "firm_order",
-        ("number", "line"),
-        {
-            "number": "s.number",
-            "line": "s.line",
-            "item_id": "i.id",
-            "customer": "s.customer",
-            "feed": ":feed",
-            "quantity": "s.quantity",
-            "due_date": "s.due_date",
-        },
-        _ITEM,
-    ),
-    "work_centres": (
-        "work_centre",
-        ("code",),
-        {
-            "code": "s.code",
-            "name": "coalesce(s.name, s.code)",
-            "hours_per_day": "s.hours_per_day",
-            "efficiency": "coalesce(s.efficiency, 1)",
-        },
-        "",
-    ),
-    "routings": (
-        "routing_operation",
-        ("item_id", "sequence"),
-        {
-            "item_id": "i.id",
-            "sequence": "s.sequence",
-            "work_centre_id": "w.id",
-            "setup_hours": "coalesce(s.setup_hours, 0)",
-            "unit_hours": "s.unit_hours",
-        },
-        f"{_ITEM} JOIN work_centre w ON w.code = s.work_centre",
-    ),
-}
 # A file of these is the whole truth of its feed.
 SNAPSHOTS = frozenset({"stock", "open_orders", "firm_orders"})
-TARGETS = (*_MERGES, "demand", "sales_lines")
+SERIES_TARGETS = ("demand", "sales_lines")
+TARGETS = (*TABLES, *SERIES_TARGETS)
+_ITEM = "JOIN item i ON i.code = s.item"
 
 
 async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed: str) -> None:
@@ -157,30 +40,16 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
     Raises:
         KeyError: no such target.
     """
-    if target in SNAPSHOTS:
-        await session.execute(text(f"DELETE FROM {_MERGES[target][0]} WHERE feed = :feed"), {"feed": feed})
-    if rows.is_empty():
+    if target in SERIES_TARGETS:
+        if not rows.is_empty():
+            await (_store_demand if target == "demand" else _store_sales_lines)(session, rows, feed=feed)
         return
-    if target == "demand":
-        await _store_demand(session, rows, feed=feed)
+    is_snapshot = target in SNAPSHOTS
+    if rows.is_empty() and not is_snapshot:
         return
-    if target == "sales_lines":
-        await _store_sales_lines(session, rows, feed=feed)
-        return
-    table, key, values, joins = _MERGES[target]
-    ids = pl.Series("new_id", [str(uuid7()) for _ in range(rows.height)], dtype=pl.String)
-    await stage(session, "staged", rows.with_columns(ids))
-    updates = ", ".join(
-        f"{column} = coalesce(excluded.{column}, {table}.{column})" for column in values if column not in key
-    )
-    await session.execute(
-        text(
-            f"INSERT INTO {table} (id, {', '.join(values)})"
-            f" SELECT s.new_id::uuid, {', '.join(values.values())} FROM staged s {joins}"
-            f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {updates}, updated_at = now()"
-        ),
-        {"feed": feed} if "feed" in values else {},
-    )
+    merge = Merge(session, TABLES[target], rows, feed)
+    await merge.stage()
+    await merge.store(snapshot=is_snapshot)
 
 
 async def _store_demand(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
@@ -230,11 +99,3 @@ async def replace_demand(session: AsyncSession, items: pl.Series, rows: pl.DataF
     )
     if not rows.is_empty():
         await _store_demand(session, rows, feed=feed)
-
-
-async def known_codes(session: AsyncSession) -> dict[str, list[str]]:
-    """Codes of items, suppliers and work centres, for the checks of the ingestion room."""
-    codes = {}
-    for table in ("item", "supplier", "work_centre"):
-        codes[table] = list((await session.execute(text(f"SELECT code FROM {table}"))).scalars())
-    return codes

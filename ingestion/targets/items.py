@@ -55,7 +55,11 @@ ITEM_CATEGORIES = Target(
         "code": code(example="pumps"),
         "name": NAME.told("Name people know it by", "Pumps"),
         "parent": Field(
-            Kind.CODE, refers_to="item_categories", about="The category it is part of; empty: at the top", example="all"
+            Kind.CODE,
+            refers_to="item_categories",
+            creates=True,
+            about="The category it is part of; empty: at the top",
+            example="all",
         ),
     },
     key=("code",),

@@ -61,7 +61,7 @@ async def small_plant(connections: Connections) -> None:
     await store(
         connections,
         "stock",
-        [{"item": "BIKE", "location": "main", "on_hand": 4.0, "reserved": 0.0, "quarantined": 0.0}],
+        [{"item": "BIKE", "warehouse": "main", "on_hand": 4.0, "reserved": 0.0, "quarantined": 0.0}],
     )
     await store(connections, "work_centres", [{"code": "M1", "name": "Mill", "hours_per_day": 8.0, "efficiency": 1.0}])
     await store(

@@ -35,7 +35,7 @@ RULES = [
     {"pattern": "bom*", "mapping": "erp_bom_lines"},
 ]
 ITEMS = "code,name,kind\nB1,Bike,finished\nW1,Wheel,component\n"
-STOCK = "item;location;on_hand\nB1;main;4,5\nW1;main;10\n"
+STOCK = "item;warehouse;on_hand\nB1;main;4,5\nW1;main;10\n"
 DEMAND = "item,day,quantity,revenue\nB1,2026-11-02,3,30\nW1,2026-11-02,5,\nB1,2026-11-03,1,10\n"
 RUN = ("file", "state", "read", "taken", "merged", "rejected")
 

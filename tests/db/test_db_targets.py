@@ -43,8 +43,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"parent": "W1", "component": "W2", "quantity_per": 0.75, "scrap_share": 0.0, "valid_to": D(2030, 12, 31)},
     ],
     "stock": [
-        {"item": "B1", "location": "main", "on_hand": 7.0, "reserved": 2.0, "quarantined": 1.0},
-        {"item": "W1", "location": "shed", "on_hand": -3.5, "reserved": 0.0, "quarantined": 0.0},
+        {"item": "B1", "warehouse": "main", "on_hand": 7.0, "reserved": 2.0, "quarantined": 1.0},
+        {"item": "W1", "warehouse": "shed", "on_hand": -3.5, "reserved": 0.0, "quarantined": 0.0},
     ],
     "open_orders": [
         {
@@ -65,7 +65,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "routings": [{"item": "B1", "sequence": 10, "work_centre": "M1", "setup_hours": 0.5, "unit_hours": 0.25}],
 }
 SNAPSHOTS = {
-    "stock": ["item", "location", "on_hand"],
+    "stock": ["item", "warehouse", "on_hand"],
     "open_orders": ["number", "item", "kind", "quantity", "due_date"],
     "firm_orders": ["number", "line", "item", "quantity", "due_date"],
 }
@@ -158,7 +158,7 @@ async def test_a_snapshot_forgets_what_its_newest_file_no_longer_holds(connectio
         await store(connections, before, ROWS[before])
     first, second = ROWS[target]
     await store(connections, target, [first, second], feed="one")
-    other = {**second, **({"number": "X9"} if "number" in second else {"location": "elsewhere"})}
+    other = {**second, **({"number": "X9"} if "number" in second else {"warehouse": "elsewhere"})}
     await store(connections, target, [other], feed="two")
     await store(connections, target, [first], feed="one")
     found = [{name: row[name] for name in SNAPSHOTS[target]} for row in (await read(connections))[target]]

@@ -126,7 +126,7 @@ async def add_plant(session: AsyncSession) -> None:
     )
     await targets.store(session, "bom_lines", bom, feed="test")
     stock = pl.DataFrame(
-        {"item": ["A-100"] * 2, "location": ["main", "shop"], "on_hand": [7.0, 3.0], "reserved": [0.0] * 2}
+        {"item": ["A-100"] * 2, "warehouse": ["main", "shop"], "on_hand": [7.0, 3.0], "reserved": [0.0] * 2}
     ).with_columns(quarantined=pl.lit(0.0))
     await targets.store(session, "stock", stock, feed="test")
     days = [date(2026, 11, 2), date(2026, 11, 4), date(2026, 11, 10), date(2026, 11, 23)]

@@ -1,0 +1,279 @@
+"""Tables that people keep, seen from outside: fields by name, other tables' rows by their codes, numbers as floats.
+
+All of it is read off the models: a column becomes a field, a foreign key on an `id` a field that holds the other row's
+code, the first unique constraint the natural key.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Double,
+    FromClause,
+    Numeric,
+    Table,
+    UniqueConstraint,
+    cast,
+    false,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.base import Base
+from db.models import (
+    BomLine,
+    CalendarDay,
+    CapacityEvent,
+    FirmOrder,
+    Item,
+    ItemCategory,
+    OpenOrder,
+    PlannedStop,
+    RoutingOperation,
+    Shift,
+    Stock,
+    Supplier,
+    SupplierTerm,
+    Unit,
+    UnitConversion,
+    Warehouse,
+    WorkCentre,
+)
+from db.paging import Order, Rows
+
+# Every row has these beside its fields; `feed` says where rows of snapshots come from.
+ALWAYS_SHOWN = ("id", "revision")
+KEPT_BY_US = frozenset({"id", "created_at", "updated_at", "revision", "deleted_at", "search_text", "feed"})
+Operator = Literal["is", "from", "to"]
+Extra = Callable[[FromClause], ColumnElement[Any]]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A filter: the field is one of `values`, or from / to the one of them, both included."""
+
+    field: str
+    operator: Operator
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A field that names a row of another table by its code; the column holds that row's `holds` (id or code)."""
+
+    field: str
+    column: Column[Any]
+    table: FromClause
+    holds: str
+
+
+@dataclass(frozen=True)
+class RecordTable:
+    """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned."""
+
+    name: str
+    model: type[Base]
+    columns: Mapping[str, Column[Any]]
+    references: Mapping[str, Reference]
+    key: tuple[str, ...]
+    extras: Mapping[str, Extra] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The table itself."""
+        return _table_of(self.model)
+
+    @property
+    def is_retired_by_delete(self) -> bool:
+        """Whether history hangs on its rows, so that deleting one only hides it."""
+        return "deleted_at" in self.table.c
+
+    @property
+    def has_code(self) -> bool:
+        """Whether a single code names a row."""
+        return self.key == ("code",)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Its fields in the order of the model, references by their field's name."""
+        return (*self.columns, *(name for name in self.references if name not in self.columns))
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """All names a row can be shown with."""
+        kept = [name for name in ("feed", "created_at", "updated_at", "deleted_at") if name in self.table.c]
+        return (*ALWAYS_SHOWN, *self.fields, *self.extras, *kept)
+
+    def column_of(self, name: str) -> Column[Any]:
+        """The column a field is stored in."""
+        return self.columns[name] if name in self.columns else self.references[name].column
+
+    def value_of(self, name: str) -> ColumnElement[Any]:
+        """The field as the outside sees it, for filters and orders; needs the joins of `rows`."""
+        if name in self.columns:
+            return self.columns[name]
+        if name in self.references:
+            return self.references[name].table.c.code
+        if name in self.extras:
+            return self.extras[name](self.table)
+        return self.table.c[name]
+
+    def shown_as(self, name: str) -> ColumnElement[Any]:
+        """The field as it is shown: numbers as floats."""
+        value = self.value_of(name)
+        return (cast(value, Double) if isinstance(value.type, Numeric) else value).label(name)
+
+    def rows(self, names: Iterable[str] | None = None) -> Rows:
+        """Select rows with these names (None: all), joined to what they refer to."""
+        shown = [self.shown_as(name) for name in (self.shown if names is None else names)]
+        source = self.table
+        for reference in self.references.values():
+            if reference.holds == "id":
+                matches = reference.table.c.id == reference.column
+                source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
+        return select(*shown).select_from(source)
+
+    def matching(
+        self, query: Rows, conditions: Sequence[Condition], search: str | None = None, *, deleted: bool = False
+    ) -> Rows:
+        """Narrow rows by filters and free text; deleted ones are left out, or (`deleted`) are all that is left."""
+        if self.is_retired_by_delete:
+            query = query.where(self.table.c.deleted_at.is_not(None) if deleted else self.table.c.deleted_at.is_(None))
+        for each in conditions:
+            value = self.value_of(each.field)
+            if each.operator == "from":
+                query = query.where(value >= each.values[0])
+            elif each.operator == "to":
+                query = query.where(value <= each.values[0])
+            else:
+                query = query.where(value.in_(each.values) if len(each.values) > 1 else value == each.values[0])
+        if search:
+            query = query.where(or_(*(text.contains(search.lower(), autoescape=True) for text in self._searched())))
+        return query
+
+    def _searched(self) -> list[ColumnElement[Any]]:
+        """The texts free search looks through: the row's own, else those of what it refers to."""
+        if "search_text" in self.table.c:
+            return [self.table.c.search_text]
+        return [each.table.c.search_text for each in self.references.values() if each.holds == "id"]
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether there is text to search."""
+        return bool(self._searched())
+
+    @property
+    def order(self) -> Order:
+        """By any of its fields; the natural key's first one unless asked otherwise."""
+        names = [*self.fields, *(name for name in ("created_at", "updated_at") if name in self.table.c)]
+        return Order({name: self.value_of(name) for name in names}, self.key[0], self.table.c.id)
+
+    def named(self, query: Rows, key: str) -> Rows:
+        """Narrow rows to the one with this id or, where it has one, this code."""
+        table = self.table
+        matches = [table.c.code == key] if self.has_code else []
+        if (number := as_uuid(key)) is not None:
+            matches.append(table.c.id == number)
+        return query.where(or_(false(), *matches))
+
+
+def as_uuid(text: str) -> uuid.UUID | None:
+    """The text as a key, if it is one."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def record_table(name: str, model: type[Base], extras: Mapping[str, Extra] | None = None) -> RecordTable:
+    """Describe a model's table."""
+    table = _table_of(model)
+    columns: dict[str, Column[Any]] = {}
+    references: dict[str, Reference] = {}
+    for column in table.columns:
+        if column.name in KEPT_BY_US:
+            continue
+        remote = next((key.column for key in column.foreign_keys), None)
+        if remote is not None and remote.name == "id":
+            called = _field_of(column.name)
+            references[called] = Reference(called, column, remote.table.alias(f"{called}_row"), "id")
+        else:
+            columns[column.name] = column
+            if remote is not None:
+                references[column.name] = Reference(column.name, column, remote.table, "code")
+    return RecordTable(name, model, columns, references, _natural_key(model), extras or {})
+
+
+def _table_of(model: type[Base]) -> Table:
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
+
+
+def _field_of(column: str) -> str:
+    """item_id -> item, parent_item_id -> parent."""
+    name = column.removesuffix("_id")
+    return name if name == "item" else name.removesuffix("_item")
+
+
+def _natural_key(model: type[Base]) -> tuple[str, ...]:
+    constraints = (each for each in _table_of(model).constraints if isinstance(each, UniqueConstraint))
+    found = next(iter(sorted(constraints, key=lambda each: len(each.columns), reverse=True)), None)
+    if found is None:
+        return ("id",)
+    return tuple(_field_of(column.name) if column.name.endswith("_id") else column.name for column in found.columns)
+
+
+def _on_hand(item: FromClause) -> ColumnElement[Any]:
+    stock = Stock.__table__
+    total = func.coalesce(func.sum(stock.c.on_hand), 0)
+    return cast(select(total).where(stock.c.item_id == item.c.id).scalar_subquery(), Double)
+
+
+_MODELS: Mapping[str, tuple[type[Base], Mapping[str, Extra]]] = {
+    "units": (Unit, {}),
+    "item_categories": (ItemCategory, {}),
+    "items": (Item, {"on_hand": _on_hand}),
+    "unit_conversions": (UnitConversion, {}),
+    "suppliers": (Supplier, {}),
+    "supplier_terms": (SupplierTerm, {}),
+    "bom_lines": (BomLine, {}),
+    "warehouses": (Warehouse, {}),
+    "stock": (Stock, {}),
+    "work_centres": (WorkCentre, {}),
+    "routings": (RoutingOperation, {}),
+    "shifts": (Shift, {}),
+    "planned_stops": (PlannedStop, {}),
+    "capacity_events": (CapacityEvent, {}),
+    "calendar_days": (CalendarDay, {}),
+    "open_orders": (OpenOrder, {}),
+    "firm_orders": (FirmOrder, {}),
+}
+TABLES: Mapping[str, RecordTable] = {
+    name: record_table(name, model, extras) for name, (model, extras) in _MODELS.items()
+}
+"""The tables rows can be stored in, by the name of their ingestion target."""
+
+
+async def find(session: AsyncSession, table: RecordTable, key: str, *, deleted: bool = False) -> Any | None:
+    """The row with that id or code, with everything it is shown with; None if there is none."""
+    query = table.matching(table.named(table.rows(), key), (), deleted=deleted)
+    return (await session.execute(query)).one_or_none()
+
+
+async def codes(session: AsyncSession, names: Iterable[str]) -> dict[str, list[str]]:
+    """All codes of these tables that rows may refer to."""
+    found = {}
+    for name in names:
+        table = TABLES[name]
+        query = table.matching(select(table.table.c.code), ())
+        found[name] = list((await session.execute(query)).scalars())
+    return found
