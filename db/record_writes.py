@@ -189,7 +189,9 @@ class Merge:
         )
 
     def _value(self, name: str) -> str:
-        """A field's value as its column's type."""
+        """A field's value as its column's type; a field of the key that no row has is its default everywhere."""
+        if name not in self._fields:
+            return str(_default(self._table.column_of(name)))
         reference = self._table.references.get(name)
         if reference is not None and reference.holds == "id":
             return f"r_{name}.id"

@@ -25,7 +25,9 @@ from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
 from serve.problems import EXCEPTION_HANDLERS
-from serve.routes import auth, events, forecasts, items, jobs, operations, plans, queue, schedules, sources
+from serve.resources.catalogue import RESOURCES
+from serve.resources.routes import make_router
+from serve.routes import auth, demand, events, forecasts, jobs, operations, plans, queue, schedules, sources
 from serve.scrape import ScrapePage
 from serve.security import PUBLIC, build_auth, require_role
 from settings import Settings
@@ -105,7 +107,8 @@ def _routes(settings: Settings) -> list[Router]:
         PREFIX,
         route_handlers=[
             auth.router,
-            items.router,
+            demand.router,
+            *(make_router(resource) for resource in RESOURCES),
             forecasts.router,
             plans.router,
             jobs.router,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -13,13 +14,14 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.status_codes import HTTP_401_UNAUTHORIZED, HTTP_500_INTERNAL_SERVER_ERROR
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from actors.jobs import NotAllowed, UnknownKind
 from actors.schedules import BadCron
 from actors.uploads import UnknownMapping
 from db.paging import BadCursor, BadSort
+from db.record_writes import UnknownReference
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -114,6 +116,14 @@ class TooManyRequests(HTTPException):
     status_code = 429
 
 
+class RuleBroken(ValueError):
+    """Values that are each possible, and together or beside what is stored are not; `errors` name the fields."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{each.field}: {each.message}" for each in errors))
+        self.errors = list(errors)
+
+
 def respond(
     request: Request[Any, Any, Any],
     status: int,
@@ -165,6 +175,30 @@ def on_conflict(request: Request[Any, Any, Any], error: NotAllowed) -> Response[
     return respond(request, 409, str(error))
 
 
+def on_broken_rule(request: Request[Any, Any, Any], error: Any) -> Response[Problem]:
+    """Values that are each possible but not together, or not beside what is stored."""
+    return respond(request, 409, str(error), error.errors)
+
+
+def on_unknown_reference(request: Request[Any, Any, Any], error: UnknownReference) -> Response[Problem]:
+    """A field names something that is not there."""
+    return respond(request, 409, str(error), [FieldError(error.field, error.message)])
+
+
+def on_integrity_error(request: Request[Any, Any, Any], error: IntegrityError) -> Response[Problem]:
+    """A constraint of the database: told by the fields it is about."""
+    cause = getattr(error.orig, "__cause__", None)
+    table, constraint = getattr(cause, "table_name", None) or "", getattr(cause, "constraint_name", None) or ""
+    fields = constraint.removeprefix(f"ck_{table}_").removeprefix(f"uq_{table}_")
+    if isinstance(cause, asyncpg.UniqueViolationError):
+        return respond(request, 409, f"there is such a {table} already", [FieldError(fields, "is taken")])
+    if isinstance(cause, asyncpg.CheckViolationError):
+        return respond(request, 409, f"{fields}: breaks a rule of {table}", [FieldError(fields, "breaks a rule")])
+    if isinstance(cause, asyncpg.ForeignKeyViolationError):
+        return respond(request, 409, f"{table} refers to it, or it refers to a row that is gone")
+    return on_database_error(request, error)
+
+
 def on_away(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The database or Redis cannot be reached: the same request may work in a moment."""
     log.warning("backing service away", path=request.url.path, reason=str(error))
@@ -204,6 +238,9 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     BadCron: on_bad_request,
     UnknownKind: on_bad_request,
     UnknownMapping: on_bad_request,
+    UnknownReference: on_unknown_reference,
+    RuleBroken: on_broken_rule,
+    IntegrityError: on_integrity_error,
     NotAllowed: on_conflict,
     DBAPIError: on_database_error,
     asyncpg.PostgresError: on_driver_error,

@@ -44,64 +44,6 @@ def some(value: Decimal | float) -> float:
     return float(value)
 
 
-class ItemOut(msgspec.Struct, frozen=True):
-    """An item with its stock on hand."""
-
-    code: str
-    name: str
-    kind: str
-    unit: str
-    category: str | None
-    cost: float | None
-    price: float | None
-    lead_time_days: int | None
-    min_order_qty: float | None
-    order_multiple: float | None
-    safety_stock: float | None
-    service_level: float | None
-    active: bool
-    on_hand: float
-    has_forecast: bool
-
-
-class ComponentOut(msgspec.Struct, frozen=True):
-    """One line of an item's bill of material."""
-
-    component: str
-    quantity_per: float
-    scrap_share: float
-
-
-class TermOut(msgspec.Struct, frozen=True):
-    """What one supplier asks for the item."""
-
-    supplier: str
-    price: float | None
-    min_order_qty: float | None
-    order_multiple: float | None
-    lead_time_days: int | None
-    priority: int
-
-
-class ItemDetail(ItemOut, frozen=True):
-    """An item with its structure and suppliers."""
-
-    bom: list[ComponentOut] = []
-    suppliers: list[TermOut] = []
-
-
-def item_fields(item: Item, on_hand: Decimal, has_forecast: bool) -> dict[str, Any]:
-    """The fields `ItemOut` and `ItemDetail` share."""
-    numbers = ("cost", "price", "min_order_qty", "order_multiple", "safety_stock", "service_level")
-    plain = ("code", "name", "kind", "unit", "category", "lead_time_days", "active")
-    return {
-        **{name: getattr(item, name) for name in plain},
-        **{name: number(getattr(item, name)) for name in numbers},
-        "on_hand": some(on_hand),
-        "has_forecast": has_forecast,
-    }
-
-
 class DemandRow(msgspec.Struct, frozen=True):
     """Demand on a day or in a week."""
 

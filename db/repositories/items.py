@@ -7,68 +7,10 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Date, and_, cast, exists, func, select, text
+from sqlalchemy import Date, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models import BomLine, Demand, ForecastSeries, Item, Stock, Supplier, SupplierTerm
-from db.paging import Order, Rows
-
-ORDER = Order(
-    {
-        "code": Item.code,
-        "name": Item.name,
-        "kind": Item.kind,
-        "category": Item.category,
-        "cost": Item.cost,
-        "price": Item.price,
-        "lead_time_days": Item.lead_time_days,
-    },
-    default="code",
-    key=Item.code,
-)
-
-
-def statement(
-    forecast_run_id: uuid.UUID | None, *, search: str | None = None, kind: str | None = None, code: str | None = None
-) -> Rows:
-    """Items with their stock on hand and whether the given run forecast them."""
-    on_hand = (
-        select(func.coalesce(func.sum(Stock.on_hand), 0))
-        .where(Stock.item_id == Item.id)
-        .correlate(Item)
-        .scalar_subquery()
-    )
-    has_forecast = exists().where(and_(ForecastSeries.run_id == forecast_run_id, ForecastSeries.item_id == Item.id))
-    query = select(Item, on_hand.label("on_hand"), has_forecast.label("has_forecast"))
-    if search:
-        query = query.where(Item.code.icontains(search, autoescape=True) | Item.name.icontains(search, autoescape=True))
-    if kind:
-        query = query.where(Item.kind == kind)
-    if code:
-        query = query.where(Item.code == code)
-    return query
-
-
-async def components(session: AsyncSession, item_id: uuid.UUID) -> Sequence[Any]:
-    """Bill-of-material lines of an item with the component's code."""
-    query = (
-        select(Item.code, BomLine.quantity_per, BomLine.scrap_share)
-        .join(Item, Item.id == BomLine.component_item_id)
-        .where(BomLine.parent_item_id == item_id)
-        .order_by(Item.code)
-    )
-    return (await session.execute(query)).all()
-
-
-async def suppliers(session: AsyncSession, item_id: uuid.UUID) -> Sequence[Any]:
-    """Supplier terms of an item, first choice first."""
-    query = (
-        select(SupplierTerm, Supplier.code)
-        .join(Supplier, Supplier.id == SupplierTerm.supplier_id)
-        .where(SupplierTerm.item_id == item_id)
-        .order_by(SupplierTerm.priority, Supplier.code)
-    )
-    return (await session.execute(query)).all()
+from db.models import Demand, Item
 
 
 async def find(session: AsyncSession, code: str) -> Item | None:

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models import ForecastRun
 from db.paging import fetch_page
 from db.repositories import forecasts
+from serve.parameters import Cursor, Limit, Search
 from serve.problems import ERRORS, NotFound
-from serve.routes.items import Cursor, Limit, Search
 from serve.schemas import (
     ForecastRow,
     ForecastRunOut,

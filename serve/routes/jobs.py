@@ -30,8 +30,8 @@ from serve.job_schemas import (
     job_out,
     log_line,
 )
+from serve.parameters import Cursor, Limit
 from serve.problems import ERRORS, Conflict, NotFound
-from serve.routes.items import Cursor, Limit
 from serve.schemas import Listing
 from serve.security import OPERATOR, RANK, VIEWER, User
 

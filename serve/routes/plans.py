@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models import PlanningRun
 from db.paging import fetch_page
 from db.repositories import plans
+from serve.parameters import Cursor, Limit, Search
 from serve.problems import ERRORS, NotFound
-from serve.routes.items import Cursor, Limit, Search
 from serve.schemas import CapacityOut, CapacityRow, Listing, OrderOut, PlanOut, order_out, plan_out
 from serve.security import VIEWER
 

@@ -20,8 +20,8 @@ from db.paging import Order, fetch_page
 from db.repositories import jobs as job_repository
 from db.repositories import schedules as repository
 from serve.job_schemas import JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
+from serve.parameters import Cursor, Limit
 from serve.problems import ERRORS, Conflict, NotFound
-from serve.routes.items import Cursor, Limit
 from serve.routes.jobs import check_parameters, publish
 from serve.schemas import Listing
 from serve.security import MANAGER, OPERATOR, VIEWER, User

@@ -21,8 +21,8 @@ from db.paging import fetch_page
 from db.repositories import sources
 from ingestion.mapping import load_mappings
 from serve.job_schemas import JobOut, job_out
+from serve.parameters import Cursor, Limit
 from serve.problems import ERRORS, NotFound, TooLarge
-from serve.routes.items import Cursor, Limit
 from serve.schemas import (
     IngestRunOut,
     Listing,

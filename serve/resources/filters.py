@@ -1,0 +1,108 @@
+"""Query parameters of a resource's list, made from its fields: one of some values, or a span."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from litestar.params import Parameter
+from sqlalchemy import Boolean, Date, DateTime, Text
+
+from db.records import Condition, Operator
+from ingestion.targets import Kind
+from ingestion.targets.fields import MAX_CODE_CHARS
+from serve.parameters import LARGEST, NO_CONTROL
+from serve.resources.resource import Resource
+from serve.resources.schemas import one_of
+
+# Numbers people look for by span; a parameter for each number of each table would bury the others.
+RANGED = frozenset(
+    {
+        *("cost", "price", "on_hand", "quantity", "lead_time_days", "priority", "weekday", "rating", "reliability"),
+        *("hours", "value", "rank", "past_due_days"),
+    }
+)
+MOST_VALUES = 100
+_CODE = Annotated[str, Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A query parameter and the condition it stands for."""
+
+    parameter: str
+    field: str
+    operator: Operator
+    annotation: Any
+
+    def condition(self, given: Any) -> Condition:
+        """The condition for what was given."""
+        return Condition(self.field, self.operator, tuple(given) if isinstance(given, list) else (given,))
+
+
+def filters_of(resource: Resource) -> tuple[Filter, ...]:
+    """The filters of a resource's list."""
+    found: list[Filter] = []
+    for name in (*resource.table.fields, *resource.table.extras):
+        found += _filters_of_field(resource, name)
+    return tuple(found)
+
+
+def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
+    spec = resource.target.fields.get(name) if resource.target is not None else None
+    kind = resource.table.shown_as(name).type
+    about = (spec.about if spec else "") or name
+    if isinstance(kind, Boolean):
+        return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
+    if isinstance(kind, Date | DateTime):
+        return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
+    if name in RANGED:
+        return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
+    if spec is not None and spec.choices:
+        return [_filter(name, name, "is", list[one_of(spec.choices)] | None, _several(name, about))]  # type: ignore[misc]
+    if isinstance(kind, Text) and (spec is None or spec.kind is Kind.CODE):
+        return [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
+    return []
+
+
+def _span(name: str, end: Operator, kind: Any, about: str) -> Filter:
+    parameter = f"{name}_{end}"
+    if kind is float:
+        return _filter(
+            parameter, name, end, float | None, Parameter(query=parameter, description=about, ge=-LARGEST, le=LARGEST)
+        )
+    return _filter(parameter, name, end, kind | None, Parameter(query=parameter, description=about))
+
+
+def _several(name: str, about: str) -> Any:
+    return Parameter(query=name, max_items=MOST_VALUES, description=f"{about}: one of these.")
+
+
+def _filter(parameter: str, field: str, operator: Operator, kind: Any, declared: Any) -> Filter:
+    return Filter(parameter, field, operator, Annotated[kind, declared])
+
+
+def with_parameters(handler: Callable[..., Any], parameters: Mapping[str, tuple[Any, Any]], answer: Any) -> Any:
+    """Give a handler that takes `**given` the parameters (annotation, default) it is called and documented with."""
+    own = [each for each in inspect.signature(handler).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    made = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, (annotation, default) in parameters.items()
+    ]
+    kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    handler.__signature__ = inspect.Signature([*kept, *made], return_annotation=answer)  # type: ignore[attr-defined]
+    handler.__annotations__ = {each.name: each.annotation for each in (*kept, *made)} | {"return": answer}
+    return handler
+
+
+def filter_parameters(filters: tuple[Filter, ...]) -> dict[str, tuple[Any, Any]]:
+    """Parameters of a handler for these filters; its names keep clear of Litestar's own."""
+    return {f"by_{each.parameter}": (each.annotation, None) for each in filters}
+
+
+def conditions(filters: tuple[Filter, ...], given: Mapping[str, Any]) -> list[Condition]:
+    """The conditions of what a request gave."""
+    return [each.condition(value) for each in filters if (value := given.get(f"by_{each.parameter}")) is not None]

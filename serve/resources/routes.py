@@ -1,0 +1,237 @@
+"""The routes of one resource. Annotations are real types here, as each resource has structs of its own."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, patch, post
+from litestar.datastructures import ResponseHeader, State
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db import record_writes, records
+from db.audit import act_as
+from db.paging import fetch_page
+from serve.parameters import Cursor, Limit, Search, sorts
+from serve.preconditions import etag, etag_headers, require_match
+from serve.problems import ERRORS, NotFound, RuleBroken
+from serve.resources.filters import conditions, filter_parameters, filters_of, with_parameters
+from serve.resources.resource import Resource
+from serve.resources.schemas import Schemas, make_schemas, one_of
+from serve.schemas import Listing
+from serve.security import User
+
+Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
+_ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
+_LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
+_IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
+
+
+def make_router(resource: Resource) -> Router:
+    """All routes of a resource under its path."""
+    schemas = make_schemas(resource)
+    handlers: list[HTTPRouteHandler] = [_list(resource, schemas), _read(resource, schemas)]
+    if resource.target is not None:
+        handlers += [_create(resource, schemas), _change(resource, schemas), _delete(resource)]
+    if resource.target is not None and resource.table.is_retired_by_delete:
+        handlers.append(_restore(resource, schemas))
+    return Router(f"/{resource.path}", route_handlers=handlers, tags=[resource.tag])
+
+
+def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
+    table, filters = resource.table, filters_of(resource)
+    names = one_of(table.shown)
+    about = "Only these fields, beside id and revision."
+    asked = Parameter(query="fields", max_items=len(table.shown), description=about)
+    parameters: dict[str, tuple[Any, Any]] = {
+        "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
+        **filter_parameters(filters),
+        "sort": (Annotated[str | None, sorts(table.order)], None),
+        "limit": (Limit, 50),
+        "cursor": (Cursor, None),
+    }
+    if table.is_searchable:
+        parameters["search"] = (Search, None)
+    if table.is_retired_by_delete:
+        about = Parameter(description="The deleted ones instead.")
+        parameters["deleted"] = (Annotated[bool, about], False)
+
+    async def list_rows(session: AsyncSession, **given: Any) -> Any:
+        fields = given["fields"]
+        shown = table.shown if fields is None else tuple(dict.fromkeys((*records.ALWAYS_SHOWN, *fields)))
+        query = table.matching(
+            table.rows(shown),
+            conditions(filters, given),
+            given.get("search"),
+            deleted=given.get("deleted", False),
+        )
+        page = await fetch_page(
+            session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
+        )
+        rows = [dict(zip(shown, row, strict=False)) for row in page.rows]
+        return {"items": rows, "next_cursor": page.next_cursor, "total": page.total}
+
+    return get(
+        "/",
+        opt={"role": resource.read},
+        responses=ERRORS,
+        operation_id=f"list{resource.name_many}",
+        summary=f"List {resource.many}",
+        description=f"{resource.about}. By filter, free text and order, page by page.",
+    )(with_parameters(list_rows, parameters, Listing[schemas.row]))  # type: ignore[name-defined]
+
+
+def _read(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
+    answer = schemas.answer
+
+    @get(
+        "/{key:str}",
+        opt={"role": resource.read},
+        responses=ERRORS,
+        response_headers=[_ETAG],
+        operation_id=f"get{resource.name_one}",
+        summary=f"One {resource.one}",
+        description=f"By its id{', or its code' if resource.table.has_code else ''}.",
+    )
+    async def read_row(request: Request[User, Any, Any], session: AsyncSession, key: Key) -> Response[answer]:  # type: ignore[valid-type]
+        row = await _existing(session, resource, key)
+        if request.headers.get("if-none-match") == etag(row.revision):
+            return Response(None, status_code=304, headers=etag_headers(row.revision))
+        return _answered(row)
+
+    return read_row
+
+
+def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
+    body, answer, table = schemas.create, schemas.answer, resource.table
+
+    @post(
+        "/",
+        opt={"role": resource.write},
+        responses=ERRORS,
+        response_headers=[_ETAG, _LOCATION],
+        operation_id=f"create{resource.name_one}",
+        summary=f"Add a {resource.one}",
+        description=f"{resource.about}. 409 when there is one with this {' and '.join(table.key)} already.",
+    )
+    async def create_row(request: Request[User, Any, Any], state: State, data: body) -> Response[answer]:  # type: ignore[valid-type]
+        values = msgspec.structs.asdict(data)
+        resource.check_rules(values)
+        async with state.connections.sessions.begin() as session:
+            await act_as(session, request.user.email)
+            columns = await record_writes.resolve(session, table, values)
+            row_id = await record_writes.add(session, table, columns)
+            row = await _written(session, resource, str(row_id))
+        response = _answered(row, 201)
+        response.headers["Location"] = f"{request.url.path.rstrip('/')}/{quote(str(row_id))}"
+        return response
+
+    return create_row
+
+
+def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
+    body, answer, table = schemas.change, schemas.answer, resource.table
+
+    @patch(
+        "/{key:str}",
+        opt={"role": resource.write},
+        responses=ERRORS,
+        response_headers=[_ETAG],
+        operation_id=f"change{resource.name_one}",
+        summary=f"Change a {resource.one}",
+        description=f"What is left out stays, null clears. {_IF_MATCH}",
+    )
+    async def change_row(
+        request: Request[User, Any, Any],
+        state: State,
+        key: Key,
+        data: body,  # type: ignore[valid-type]
+    ) -> Response[answer]:  # type: ignore[valid-type]
+        given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+        async with state.connections.sessions.begin() as session:
+            row_id = await _locked(session, resource, key, request.headers.get("if-match"))
+            if given:
+                await act_as(session, request.user.email)
+                columns = await record_writes.resolve(session, table, given)
+                await record_writes.change(session, table, row_id, columns)
+            row = await _written(session, resource, str(row_id))
+            resource.check_rules(row._mapping)
+        return _answered(row)
+
+    return change_row
+
+
+def _delete(resource: Resource) -> HTTPRouteHandler:
+    hidden = resource.table.is_retired_by_delete
+    how = "It is hidden, as history hangs on it, and can be restored." if hidden else "409 while others refer to it."
+
+    @delete(
+        "/{key:str}",
+        opt={"role": resource.write},
+        responses=ERRORS,
+        operation_id=f"delete{resource.name_one}",
+        summary=f"Delete a {resource.one}",
+        description=f"{how} {_IF_MATCH}",
+    )
+    async def delete_row(request: Request[User, Any, Any], state: State, key: Key) -> None:
+        async with state.connections.sessions.begin() as session:
+            row_id = await _locked(session, resource, key, request.headers.get("if-match"))
+            await act_as(session, request.user.email)
+            await record_writes.remove(session, resource.table, row_id)
+
+    return delete_row
+
+
+def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
+    answer = schemas.answer
+
+    @post(
+        "/{key:str}/restore",
+        opt={"role": resource.write},
+        responses=ERRORS,
+        response_headers=[_ETAG],
+        status_code=200,
+        operation_id=f"restore{resource.name_one}",
+        summary=f"Bring back a deleted {resource.one}",
+        description="404 unless it was deleted.",
+    )
+    async def restore_row(request: Request[User, Any, Any], state: State, key: Key) -> Response[answer]:  # type: ignore[valid-type]
+        async with state.connections.sessions.begin() as session:
+            row_id = await _locked(session, resource, key, request.headers.get("if-match"), deleted=True)
+            await act_as(session, request.user.email)
+            await record_writes.restore(session, resource.table, row_id)
+            row = await _written(session, resource, str(row_id))
+        return _answered(row)
+
+    return restore_row
+
+
+async def _existing(session: AsyncSession, resource: Resource, key: str) -> Any:
+    row = await records.find(session, resource.table, key)
+    if row is None:
+        raise NotFound(f"there is no {resource.one} {key!r}")
+    return row
+
+
+async def _locked(
+    session: AsyncSession, resource: Resource, key: str, if_match: str | None, *, deleted: bool = False
+) -> Any:
+    """The id of the row, held for this transaction and at the revision the client has read."""
+    held = await record_writes.lock(session, resource.table, key, deleted=deleted)
+    if held is None:
+        raise NotFound(f"there is no {'deleted ' if deleted else ''}{resource.one} {key!r}")
+    require_match(if_match, held.revision)
+    return held.id
+
+
+async def _written(session: AsyncSession, resource: Resource, key: str) -> Any:
+    """The row as it now stands, after the rules that need to see it in its place."""
+    row = await _existing(session, resource, key)
+    if resource.after_write is not None and (errors := await resource.after_write(session, [row._mapping])):
+        raise RuleBroken(errors)
+    return row
+
+
+def _answered(row: Any, status: int = 200) -> Response[Any]:
+    return Response(dict(row._mapping), status_code=status, headers=etag_headers(row.revision))

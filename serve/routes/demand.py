@@ -1,0 +1,40 @@
+"""Demand of an item."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from litestar import Router, get
+from litestar.params import Parameter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.repositories import items
+from serve.problems import ERRORS, NotFound
+from serve.schemas import DemandOut, DemandRow, number, some
+from serve.security import VIEWER
+
+
+@get(
+    "/demand/{item:str}",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getDemand",
+    summary="Demand of an item by day or week",
+)
+async def get_demand(
+    session: AsyncSession,
+    item: str,
+    grain: Literal["day", "week"] = "week",
+    from_: Annotated[date | None, Parameter(query="from", description="First day")] = None,
+    to: Annotated[date | None, Parameter(description="Last day")] = None,
+) -> DemandOut:
+    """A demand series, zero between its first and last period where nothing was sold."""
+    found = await items.find(session, item)
+    if found is None:
+        raise NotFound(f"no item with code {item!r}")
+    rows = await items.demand(session, found.id, grain, from_, to)
+    return DemandOut(item, grain, [DemandRow(row[0], some(row[1]), number(row[2])) for row in rows])
+
+
+router = Router("/", route_handlers=[get_demand], tags=["Demand"])
