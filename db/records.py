@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -75,7 +76,7 @@ class Reference:
     holds: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordTable:
     """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned."""
 
@@ -133,13 +134,7 @@ class RecordTable:
 
     def rows(self, names: Iterable[str] | None = None) -> Rows:
         """Select rows with these names (None: all), joined to what they refer to."""
-        shown = [self.shown_as(name) for name in (self.shown if names is None else names)]
-        source: FromClause = self.table
-        for reference in self.references.values():
-            if reference.holds == "id":
-                matches = reference.table.c.id == reference.column
-                source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
-        return select(*shown).select_from(source)
+        return _rows(self, self.shown if names is None else tuple(names))
 
     def matching(
         self, query: Rows, conditions: Sequence[Condition], search: str | None = None, *, deleted: bool = False
@@ -183,6 +178,17 @@ class RecordTable:
         if (number := as_uuid(key)) is not None:
             matches.append(table.c.id == number)
         return query.where(or_(false(), *matches))
+
+
+@lru_cache(maxsize=1024)
+def _rows(table: RecordTable, names: tuple[str, ...]) -> Rows:
+    """Made once for each set of names: putting forty columns together costs more than asking for them."""
+    source: FromClause = table.table
+    for reference in table.references.values():
+        if reference.holds == "id":
+            matches = reference.table.c.id == reference.column
+            source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
+    return select(*(table.shown_as(name) for name in names)).select_from(source)
 
 
 def as_uuid(text: str) -> uuid.UUID | None:

@@ -34,6 +34,8 @@ from settings import Settings
 
 PREFIX = "/api/v1"
 BODY_LIMIT = 1024 * 1024
+# A database connection that has answered within it is used without a trial.
+CONNECTION_TRUSTED_S = 1.0
 # What multipart encoding adds to a file of the largest size taken.
 MULTIPART_ROOM = 64 * 1024
 SECURITY_HEADERS = {
@@ -51,7 +53,7 @@ Predict = Callable[[Any, int], Awaitable[list[dict[str, Any]]]]
 
 async def provide_session(state: State) -> AsyncIterator[AsyncSession]:
     """A session for reading; writers open their own transaction and commit it before they answer."""
-    async with state.connections.sessions() as session:
+    async with state.connections.reads() as session:
         yield session
 
 
@@ -69,7 +71,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        connections = Connections(settings, "api")
+        connections = Connections(settings, "api", trusted_s=CONNECTION_TRUSTED_S)
         hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)

@@ -82,7 +82,7 @@ def build_auth(settings: Settings) -> JWTAuth[User]:
     user is out at once."""
 
     async def retrieve_user(token: Token, connection: ASGIConnection[Any, Any, Any, Any]) -> User | None:
-        return await find_user(connection.app.state.connections.sessions, token.sub)
+        return await find_user(connection.app.state.connections.reads, token.sub)
 
     return JWTAuth[User](
         retrieve_user_handler=retrieve_user,
