@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
@@ -24,6 +24,9 @@ from db.models import (
 )
 
 T = TypeVar("T")
+OrderKind = Literal["purchase", "production"]
+Urgency = Literal["critical", "high", "medium", "low"]
+ItemKind = Literal["finished", "semi_finished", "component", "raw_material", "packaging", "trading_good"]
 
 
 class Listing(msgspec.Struct, Generic[T], frozen=True):
@@ -49,7 +52,7 @@ class ItemOut(msgspec.Struct, frozen=True):
 
     code: str
     name: str
-    kind: str
+    kind: ItemKind
     unit: str
     category: str | None
     cost: float | None
@@ -114,7 +117,7 @@ class DemandOut(msgspec.Struct, frozen=True):
     """A demand series."""
 
     item: str
-    grain: str
+    grain: Literal["day", "week"]
     rows: list[DemandRow]
 
 
@@ -222,7 +225,7 @@ class OrderOut(msgspec.Struct, frozen=True):
     """A planned order."""
 
     id: uuid.UUID
-    kind: str
+    kind: OrderKind
     item: str
     name: str
     supplier: str | None
@@ -231,7 +234,7 @@ class OrderOut(msgspec.Struct, frozen=True):
     unit: str
     release_date: date
     due_date: date
-    priority: str
+    priority: Urgency
     past_due_days: int
     unit_cost: float | None
     value: float | None
@@ -242,7 +245,7 @@ def order_out(order: PlannedOrder, item: Item, supplier: Supplier | None) -> Ord
     """A stored order with its item and supplier."""
     return OrderOut(
         id=order.id,
-        kind=order.kind,
+        kind=cast("OrderKind", order.kind),
         item=item.code,
         name=item.name,
         supplier=supplier.code if supplier else None,
@@ -251,7 +254,7 @@ def order_out(order: PlannedOrder, item: Item, supplier: Supplier | None) -> Ord
         unit=item.unit,
         release_date=order.release_date,
         due_date=order.due_date,
-        priority=order.priority,
+        priority=cast("Urgency", order.priority),
         past_due_days=order.past_due_days,
         unit_cost=number(order.unit_cost),
         value=number(order.value),
@@ -300,7 +303,7 @@ class IngestRunOut(msgspec.Struct, frozen=True):
     file: str
     mapping: str
     target: str
-    state: str
+    state: Literal["done", "failed", "unchanged"]
     read: int
     taken: int
     merged: int

@@ -9,8 +9,9 @@ from litestar import Router, get
 from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.paging import MAX_LIMIT, fetch_page
+from db.paging import fetch_page
 from db.repositories import forecasts, items
+from serve.parameters import Cursor, Limit, Search, sorts, text_parameter
 from serve.problems import ERRORS, NotFound
 from serve.schemas import (
     ComponentOut,
@@ -26,9 +27,7 @@ from serve.schemas import (
 )
 from serve.security import VIEWER
 
-Limit = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Rows a page")]
-Cursor = Annotated[str | None, Parameter(description="`next_cursor` of the page before")]
-Search = Annotated[str | None, Parameter(max_length=200, description="Part of the code or name")]
+ItemCode = Annotated[str, text_parameter("Code of an item.")]
 Kind = Literal["finished", "semi_finished", "component", "raw_material", "packaging", "trading_good"]
 
 
@@ -36,8 +35,8 @@ Kind = Literal["finished", "semi_finished", "component", "raw_material", "packag
 async def list_items(
     session: AsyncSession,
     search: Search = None,
-    kind: Kind | None = None,
-    sort: str | None = None,
+    kind: Annotated[Kind | None, Parameter(description="Only items of this kind.")] = None,
+    sort: Annotated[str | None, sorts(items.ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[ItemOut]:
@@ -56,7 +55,7 @@ async def list_items(
     operation_id="getItem",
     summary="One item with structure and suppliers",
 )
-async def get_item(session: AsyncSession, code: str) -> ItemDetail:
+async def get_item(session: AsyncSession, code: ItemCode) -> ItemDetail:
     """An item, its bill of material and its suppliers."""
     run = await forecasts.latest(session)
     row = (await session.execute(items.statement(run.id if run else None, code=code))).one_or_none()
@@ -87,10 +86,10 @@ async def get_item(session: AsyncSession, code: str) -> ItemDetail:
 )
 async def get_demand(
     session: AsyncSession,
-    item: str,
-    grain: Literal["day", "week"] = "week",
-    from_: Annotated[date | None, Parameter(query="from", description="First day")] = None,
-    to: Annotated[date | None, Parameter(description="Last day")] = None,
+    item: ItemCode,
+    grain: Annotated[Literal["day", "week"], Parameter(description="Length of a period.")] = "week",
+    from_: Annotated[date | None, Parameter(query="from", description="First day.")] = None,
+    to: Annotated[date | None, Parameter(description="Last day.")] = None,
 ) -> DemandOut:
     """A demand series, zero between its first and last period where nothing was sold."""
     found = await items.find(session, item)
