@@ -11,19 +11,21 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.kinds import load_work_modules
 from actors.metrics import EVENT_CLIENTS
 from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
+from serve.bodies import StrictRequest
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
+from serve.openapi import Contract, DocumentConfig
 from serve.problems import EXCEPTION_HANDLERS
 from serve.resources.catalogue import RESOURCES
 from serve.resources.routes import make_router
@@ -85,7 +87,8 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             await hub.stop()
             await connections.close()
 
-    jwt_auth = build_auth(settings)
+    load_work_modules(settings.work_modules)
+    jwt_auth, contract = build_auth(settings), Contract()
     app = Litestar(
         route_handlers=_routes(settings),
         lifespan=[lifespan],
@@ -94,7 +97,9 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         on_app_init=[jwt_auth.on_app_init],
         guards=[require_role],
         exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=_openapi(),
+        openapi_config=_openapi(contract),
+        plugins=[contract],
+        request_class=StrictRequest,
         cors_config=CORSConfig(allow_origins=list(settings.allowed_origins)) if settings.allowed_origins else None,
         request_max_body_size=BODY_LIMIT,
         before_send=[add_security_headers],
@@ -126,11 +131,13 @@ def _routes(settings: Settings) -> list[Router]:
     return [api, at_root]
 
 
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
+def _openapi(contract: Contract) -> DocumentConfig:
+    return DocumentConfig(
         title="Forecasting MRP",
         version="1",
         description="From daily data to dated purchase and production orders.",
         openapi_router=Router(f"{PREFIX}/docs", route_handlers=[], opt=PUBLIC, include_in_schema=False),
         render_plugins=[PageRenderPlugin(), JsonRenderPlugin()],
+        contract=contract,
+        use_handler_docstrings=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from datetime import date
 from typing import Annotated, Any
 
@@ -43,6 +44,7 @@ class Filter:
         return Condition(self.field, self.operator, tuple(given) if isinstance(given, list) else (given,))
 
 
+@cache
 def filters_of(resource: Resource) -> tuple[Filter, ...]:
     """The filters of a resource's list."""
     found: list[Filter] = []

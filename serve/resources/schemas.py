@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -53,6 +54,7 @@ class Schemas:
     upsert: type[msgspec.Struct] | None = None
 
 
+@cache
 def make_schemas(resource: Resource) -> Schemas:
     """Make the structs of a resource."""
     name, shown = resource.name_one, [(each, *_answered(resource, each)) for each in resource.table.shown]

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from actors.owner import Connections
 from db.repositories import users
+from serve.parameters import Text
 from serve.problems import ERRORS, TooManyRequests
 from serve.security import AUDIENCE, ISSUER, PUBLIC, VIEWER, User, verify_password
 
@@ -23,8 +24,8 @@ ATTEMPTS_A_MINUTE = 10
 class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Credentials."""
 
-    email: str
-    password: str
+    email: Text
+    password: Text
 
 
 class UserOut(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import asyncpg
 import msgspec
@@ -20,12 +21,13 @@ from serve.security import PUBLIC
 
 # A balancer asks every few seconds: a server that hangs for longer counts as away.
 ANSWER_S = 5.0
+Status = Literal["ok", "degraded", "down"]
 
 
 class HealthOut(msgspec.Struct, frozen=True):
     """What works. `degraded` serves everything but live events; `down` serves nothing. `dispatchers` run jobs."""
 
-    status: str
+    status: Status
     database: bool
     redis: bool
     events: bool
@@ -41,7 +43,7 @@ async def get_health(state: State) -> Response[HealthOut]:
     dispatchers = await _count_dispatchers(connections)
     database = dispatchers is not None
     redis = await _redis_answers(connections)
-    status = "down" if not database else "ok" if redis and state.hub.is_alive else "degraded"
+    status: Status = "down" if not database else "ok" if redis and state.hub.is_alive else "degraded"
     health = HealthOut(
         status=status,
         database=database,

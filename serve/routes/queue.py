@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Router, get, post, put
 from litestar.datastructures import State
@@ -14,8 +14,11 @@ from actors.owner import Connections
 from db.repositories import jobs as repository
 from db.repositories import queue
 from serve.job_schemas import Drained, KindIn, KindOut, WorkerOut, kind_out, worker_out
+from serve.parameters import text_parameter
 from serve.problems import ERRORS, NotFound
 from serve.security import ADMIN, MANAGER, VIEWER, User
+
+KindPath = Annotated[str, text_parameter("A kind of job.")]
 
 
 @get("/job-kinds", opt=VIEWER, responses=ERRORS, operation_id="listJobKinds", summary="Kinds of job")
@@ -33,7 +36,7 @@ async def list_kinds(session: AsyncSession) -> list[KindOut]:
     operation_id="pauseJobKind",
     summary="Start no more jobs of a kind",
 )
-async def pause_kind(request: Request[User, Any, Any], state: State, kind: str) -> KindOut:
+async def pause_kind(request: Request[User, Any, Any], state: State, kind: KindPath) -> KindOut:
     """What runs goes on; what waits stays until the kind is resumed."""
     return await _set(state.connections, kind, request.user.email, paused=True)
 
@@ -46,13 +49,13 @@ async def pause_kind(request: Request[User, Any, Any], state: State, kind: str) 
     operation_id="resumeJobKind",
     summary="Start jobs of a kind again",
 )
-async def resume_kind(request: Request[User, Any, Any], state: State, kind: str) -> KindOut:
+async def resume_kind(request: Request[User, Any, Any], state: State, kind: KindPath) -> KindOut:
     """What waited starts in its order."""
     return await _set(state.connections, kind, request.user.email, paused=False)
 
 
 @put("/job-kinds/{kind:str}", opt=MANAGER, responses=ERRORS, operation_id="limitJobKind", summary="Limit a kind")
-async def limit_kind(request: Request[User, Any, Any], state: State, kind: str, data: KindIn) -> KindOut:
+async def limit_kind(request: Request[User, Any, Any], state: State, kind: KindPath, data: KindIn) -> KindOut:
     """How many jobs of the kind run at once, in the whole system."""
     return await _set(state.connections, kind, request.user.email, concurrency=data.concurrency)
 
@@ -71,7 +74,11 @@ async def list_workers(session: AsyncSession) -> list[WorkerOut]:
     operation_id="drainWorkers",
     summary="Have dispatchers hand over and start anew",
 )
-async def drain_workers(state: State, host: str | None = None, name: str | None = None) -> Drained:
+async def drain_workers(
+    state: State,
+    host: Annotated[str | None, text_parameter("Only those on this host.")] = None,
+    name: Annotated[str | None, text_parameter("Only those of this name.")] = None,
+) -> Drained:
     """Those of one host, of one name, or all: they begin nothing more, let jobs end for a while, hand on the rest."""
     async with state.connections.sessions.begin() as session:
         return Drained(await queue.drain(session, host=host, name=name))

@@ -19,8 +19,8 @@ from db.models.job import Schedule
 from db.paging import Order, fetch_page
 from db.repositories import jobs as job_repository
 from db.repositories import schedules as repository
-from serve.job_schemas import JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
-from serve.parameters import Cursor, Limit
+from serve.job_schemas import CRON, JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
+from serve.parameters import Cursor, Limit, choice, sorts, text_parameter
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.routes.jobs import check_parameters, publish
 from serve.schemas import Listing
@@ -29,13 +29,15 @@ from settings import is_time_zone
 
 ORDER = Order({"name": Schedule.name, "kind": Schedule.kind, "created_at": Schedule.created_at}, "name", Schedule.id)
 
+ScheduleId = Annotated[uuid.UUID, Parameter(description="Id of a schedule.")]
+
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listSchedules", summary="Schedules")
 async def list_schedules(
     session: AsyncSession,
-    kind: str | None = None,
-    enabled: bool | None = None,
-    sort: str | None = None,
+    kind: Annotated[str | None, text_parameter("Only those that start this kind of job.")] = None,
+    enabled: Annotated[bool | None, Parameter(description="Only those switched on, or off.")] = None,
+    sort: Annotated[str | None, sorts(ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[ScheduleOut]:
@@ -46,7 +48,7 @@ async def list_schedules(
 
 
 @get("/{schedule_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getSchedule", summary="One schedule")
-async def get_schedule(session: AsyncSession, schedule_id: uuid.UUID) -> ScheduleOut:
+async def get_schedule(session: AsyncSession, schedule_id: ScheduleId) -> ScheduleOut:
     """A schedule as it stands."""
     return schedule_out(await _existing(session, schedule_id))
 
@@ -59,7 +61,7 @@ async def create_schedule(state: State, data: ScheduleIn) -> ScheduleOut:
 
 
 @put("/{schedule_id:uuid}", opt=MANAGER, responses=ERRORS, operation_id="changeSchedule", summary="Change a schedule")
-async def change_schedule(state: State, schedule_id: uuid.UUID, data: ScheduleIn) -> ScheduleOut:
+async def change_schedule(state: State, schedule_id: ScheduleId, data: ScheduleIn) -> ScheduleOut:
     """Its next time is reckoned anew from now; switched off, it rests."""
     async with state.connections.sessions() as session:
         schedule = await _existing(session, schedule_id)
@@ -69,7 +71,7 @@ async def change_schedule(state: State, schedule_id: uuid.UUID, data: ScheduleIn
 @delete(
     "/{schedule_id:uuid}", opt=MANAGER, responses=ERRORS, operation_id="deleteSchedule", summary="Remove a schedule"
 )
-async def delete_schedule(state: State, schedule_id: uuid.UUID) -> None:
+async def delete_schedule(state: State, schedule_id: ScheduleId) -> None:
     """Jobs it has started stay."""
     async with state.connections.sessions.begin() as session:
         await session.delete(await _existing(session, schedule_id, lock=True))
@@ -83,7 +85,7 @@ async def delete_schedule(state: State, schedule_id: uuid.UUID) -> None:
     operation_id="runSchedule",
     summary="Start a schedule's job now",
 )
-async def run_schedule(request: Request[User, Any, Any], state: State, schedule_id: uuid.UUID) -> JobOut:
+async def run_schedule(request: Request[User, Any, Any], state: State, schedule_id: ScheduleId) -> JobOut:
     """Beside its times, which stay as they are."""
     connections: Connections = state.connections
     async with connections.sessions.begin() as session:
@@ -101,9 +103,11 @@ async def run_schedule(request: Request[User, Any, Any], state: State, schedule_
 async def preview(
     session: AsyncSession,
     state: State,
-    cron: str,
-    time_zone: str | None = None,
-    count: Annotated[int, Parameter(ge=1, le=50)] = 5,
+    cron: Annotated[str, Parameter(max_length=100, pattern=CRON, description="Five fields: `0 6 * * 1-5`.")],
+    time_zone: Annotated[
+        str | None, Parameter(description="Without it, the plant's own.", schema_extra=choice("TimeZone"))
+    ] = None,
+    count: Annotated[int, Parameter(ge=1, le=50, description="How many times.")] = 5,
 ) -> list[str]:
     """UTC times, to look at before a schedule is saved."""
     zone = _zone(state.connections, time_zone)
