@@ -13,9 +13,8 @@ from event_world import World, close_code, join, number_of, receive, until
 from serve_world import API, add_user, listening
 from sqlalchemy import text
 
-from serve import event_sender
+from serve import event_life, event_sender
 from serve.application import build_app
-from serve.routes import events as route
 from serve.routes.events import is_allowed_origin
 from settings import Settings
 
@@ -65,7 +64,7 @@ async def test_a_ticket_opens_one_socket(world: World) -> None:
 async def test_a_switched_off_account_gets_no_socket_and_loses_its_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "RECHECK_S", 0.05)
+    monkeypatch.setattr(event_life, "RECHECK_S", 0.05)
     ticket = await get_ticket(world)
     async with world.connect() as socket:
         await until(lambda: world.hub.clients == 1)
@@ -160,7 +159,7 @@ async def test_what_clients_send_is_ignored(world: World) -> None:
 
 async def test_a_quiet_socket_is_pinged_and_an_old_one_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_sender, "PING_S", 0.05)
-    monkeypatch.setattr(route, "LIFE_S", 0.8)
+    monkeypatch.setattr(event_life, "LIFE_S", 0.8)
     async with world.connect() as socket:
         await join(socket)
         assert (await receive(socket))["type"] == "ping"
