@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.events import Machine, Memory, percentile, processes, running_jobs, token
+import psutil
+
+from bench.event_bare import NAME
+from bench.events import Machine, percentile, processes, running_jobs, token
 from cluster.local.redis import free_port
 from cluster.local.stack import Stack
 from settings import Settings
@@ -60,22 +63,38 @@ def _report(name: str, told: dict[str, Any], clients: int, expected: int) -> flo
     return p95
 
 
+class Cost:
+    """Time of a core that each frame takes in the processes it goes through: what neighbours on the machine do not
+    change much, other than how long it takes."""
+
+    def __init__(self, found: dict[str, psutil.Process]) -> None:
+        self._found = {name: process for name, process in found.items() if name in ("API replica", "Serve proxy")}
+        self._before = self._now()
+
+    def _now(self) -> dict[str, float]:
+        return {name: sum(process.cpu_times()[:2]) for name, process in self._found.items()}
+
+    def report(self, frames: int) -> None:
+        """Since it was made."""
+        spent = ((name, (now - self._before[name]) * 1e6 / max(1, frames)) for name, now in self._now().items())
+        print("  a frame costs " + ", ".join(f"the {name} {cost:.0f} us" for name, cost in spent))
+
+
 def measure(stack: Stack, ids: list[str], clients: int, rate: float, seconds: float, query: str) -> float:
     """One round of our events; returns the p95 in ms."""
     url = stack.api_url.replace("http", "ws", 1) + f"/events?topic=jobs{query}"
     listeners = _start("bench.event_clients", stack, str(clients), url, FMRP_TOKEN=token(stack))
     _line(listeners)
     time.sleep(SETTLE_S)
-    machine, memory = Machine(), Memory(processes(stack))
-    memory.sample()
+    machine, cost = Machine(), Cost(processes(stack))
     publisher = _start("bench.events_load", stack, "publish", str(rate), str(seconds), *ids)
     published = _line(publisher)
     publisher.wait(30)
     time.sleep(0.5)
-    memory.sample()
-    p95 = _report("events", _ended(listeners), clients, published["sent"])
+    told = _ended(listeners)
+    p95 = _report("events", told, clients, published["sent"])
+    cost.report(told["frames"])
     machine.report()
-    memory.report()
     return p95
 
 
@@ -84,8 +103,12 @@ def measure_bare(stack: Stack, clients: int, rate: float, seconds: float) -> flo
     url = stack.api_url.replace("http", "ws", 1).removesuffix("/api/v1") + f"{BARE}?rate={rate}"
     listeners = _start("bench.event_clients", stack, str(clients), url, FMRP_TOKEN="")
     _line(listeners)
+    cost = Cost(processes(stack, f"ServeReplica:{NAME}:"))
     time.sleep(seconds)
-    return _report("bare socket", _ended(listeners), clients, int(rate * seconds))
+    told = _ended(listeners)
+    p95 = _report("bare socket", told, clients, int(rate * seconds))
+    cost.report(told["frames"])
+    return p95
 
 
 def run(clients: int, rates: list[float], seconds: float, rounds: int, query: str = "") -> None:

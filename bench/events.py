@@ -62,7 +62,7 @@ async def running_jobs(settings: Settings) -> list[str]:
         await connections.close()
 
 
-def processes(stack: Stack) -> dict[str, psutil.Process]:
+def processes(stack: Stack, replica: str = "ServeReplica:api:") -> dict[str, psutil.Process]:
     """The processes events go through, by name."""
     found: dict[str, psutil.Process] = {}
     for name, child in (("redis", stack._redis and stack._redis._process), ("dashboard", stack._dashboard)):
@@ -73,7 +73,7 @@ def processes(stack: Stack) -> dict[str, psutil.Process]:
     for child in psutil.Process(stack._ray._process.pid).children(recursive=True):
         with suppress(psutil.Error):
             title = " ".join(child.cmdline())
-            for name, needle in (("API replica", "ServeReplica:api:"), ("Serve proxy", "ProxyActor")):
+            for name, needle in (("API replica", replica), ("Serve proxy", "ProxyActor")):
                 if needle in title:
                     found[name] = child
     return found

@@ -31,7 +31,7 @@ SNAPSHOT_PATIENCE_S = 10.0
 UNREADABLE_EVERY_S = 1.0
 DRAIN_SPREAD_S = 5.0
 # Ray Serve's proxy handles each frame in Python and saturates at about twice this; above it everybody is slowed down.
-FRAMES_PER_S = 1200.0
+FRAMES_PER_S = 3000.0
 REPLAY_CHUNK = 500
 
 ReadJobs = Callable[[], Awaitable[Sequence[JobRow]]]
