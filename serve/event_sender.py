@@ -45,6 +45,7 @@ class EventSender:
         self._hub = hub
         self._subscription = subscription
         self._options = options
+        self._not_before = 0.0
         self._frames_left = int(FRAMES_PER_SOCKET * random.uniform(0.9, 1.1))  # noqa: S311 - spreads reconnects
 
     async def run(self) -> None:
@@ -57,6 +58,7 @@ class EventSender:
             await self._replay(self._options.after)
         elif self._options.is_snapshot:
             self._subscription.ask_for_snapshot()
+        loop = asyncio.get_running_loop()
         while self._frames_left > 0:
             try:
                 # Not wait_for: in Python 3.11 it can swallow a cancellation that meets an arriving event.
@@ -65,9 +67,12 @@ class EventSender:
             except TimeoutError:
                 await self._send([item_of(Ping())])
                 continue
+            # The pause is over before most events come: who slept through it would be woken twice for each.
+            if (early_s := self._not_before - loop.time()) > 0:
+                await asyncio.sleep(early_s)
             items = await self._next_items()
             await self._send(items)
-            await asyncio.sleep(self._pause_s(len(items)))
+            self._not_before = loop.time() + self._pause_s(len(items))
 
     async def _replay(self, after: str) -> None:
         if await self._hub.is_gone(after):
