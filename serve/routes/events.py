@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 import structlog
-from litestar import Request, Router, WebSocket, get, post, websocket
+from litestar import Request, Response, Router, WebSocket, get, post, websocket
 from litestar.datastructures import State
 from litestar.exceptions import (
     NotAuthorizedException,
@@ -130,6 +130,7 @@ async def follow_events(socket: WebSocket[Any, Any, Any]) -> None:
     opt=SOCKET,
     media_type=MEDIA_TYPE,
     responses={status: ERRORS[status] for status in (400, 401, 403, 500, 503)},
+    response_description="Events, for as long as the client stays",
     operation_id="streamEvents",
     summary="Live events as server-sent events",
 )
@@ -142,7 +143,7 @@ async def stream_events(
     pace_ms: PaceQuery = None,
     ticket: TicketQuery = None,  # noqa: ARG001 - documented here, read where log-ins are checked
     last_event_id: LastEventId = None,
-) -> EventStreamResponse:
+) -> Response[str]:
     """The events of `/events` for clients without WebSockets.
 
     `event` is the type, `id` the place to go on from, `data` the event as JSON. An answer ends after some minutes: go
