@@ -129,7 +129,7 @@ async def follow_events(socket: WebSocket[Any, Any, Any]) -> None:
     "/events/stream",
     opt=SOCKET,
     media_type=MEDIA_TYPE,
-    responses={status: ERRORS[status] for status in (400, 401, 403, 500, 503)},
+    responses=ERRORS,
     response_description="Events, for as long as the client stays",
     operation_id="streamEvents",
     summary="Live events as server-sent events",
