@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.data_events import DataChanges
 from actors.kinds import load_work_modules
 from actors.metrics import EVENT_CLIENTS
 from actors.observe import observe_connections, start_observing
@@ -77,6 +78,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
+        app.state["data_changes"] = DataChanges(connections.events)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)
@@ -85,6 +87,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         finally:
             await reporter.stop()
             await hub.stop()
+            await app.state.data_changes.close()
             await connections.close()
 
     load_work_modules(settings.work_modules)

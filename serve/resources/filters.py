@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from datetime import date
+from functools import cache
 from typing import Annotated, Any
 
 from litestar.params import Parameter

@@ -29,8 +29,9 @@ PUBLIC_PATHS = {
     f"{API}/docs/openapi.json",
     f"{API}/docs/{{path:str}}",
 }
-# The socket looks at ticket or token itself, before it accepts: test_serve_events.py.
-OWN_CHECK_PATHS = {f"{API}/events"}
+# Sockets and event streams look at ticket or token themselves: test_serve_events.py, test_serve_event_stream.py.
+STREAM_PATH = f"{API}/events/stream"
+OWN_CHECK_PATHS = {f"{API}/events", STREAM_PATH}
 SAMPLES = {"code:str": "A-100", "key:str": "A-100", "item:str": "A-100", "path:str": "nothing", "kind:str": "plan"}
 
 
@@ -58,10 +59,15 @@ def test_every_route_names_a_role_and_the_public_ones_are_these(app: Litestar) -
     for method, path, role in found:
         assert role in RANK or path in PUBLIC_PATHS, f"{method} {path} names no role"
         assert (role == "public") == (path in PUBLIC_PATHS), f"{method} {path} is {role}"
+    own_checks = set()
     for route in app.routes:
         if isinstance(route, WebSocketRoute):
-            assert route.path in OWN_CHECK_PATHS
             assert route.route_handler.opt["own_check"] is True
+            own_checks.add(route.path)
+        elif isinstance(route, HTTPRoute):
+            handlers = [handler for handler, _ in route.route_handler_map.values()]
+            own_checks |= {route.path for handler in handlers if handler.opt.get("own_check")}
+    assert own_checks == OWN_CHECK_PATHS
 
 
 async def test_every_route_wants_a_token(app: Litestar, anyone: httpx.AsyncClient) -> None:
@@ -80,7 +86,8 @@ async def test_every_route_refuses_roles_below_its_own_and_lets_the_others_in(
     refused = 0
     for method, path, role in routes(app):
         for name, client in by_role.items():
-            if role == "public":
+            # The stream lets in whoever has a pass, and then does not end.
+            if role == "public" or path == STREAM_PATH:
                 continue
             answer = await client.request(method, filled(path))
             if RANK[name] < RANK[role]:
