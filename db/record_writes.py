@@ -283,9 +283,9 @@ class Merge:
             value = self._value(name)
             if name not in self._table.key and (default := _default(column)) is not None:
                 value = f"coalesce({value}, {default})"
-            elif name == "name" and self._table.has_code:
-                value = f"coalesce({value}, s.code)"
             values[column.name] = value
+        if self._table.has_code:
+            values["name"] = f"coalesce({values['name']}, s.code)" if "name" in values else "s.code"
         if "feed" in self._table.table.c:
             values["feed"] = "CAST(:feed AS text)"
         return (

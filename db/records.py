@@ -134,7 +134,7 @@ class RecordTable:
     def rows(self, names: Iterable[str] | None = None) -> Rows:
         """Select rows with these names (None: all), joined to what they refer to."""
         shown = [self.shown_as(name) for name in (self.shown if names is None else names)]
-        source = self.table
+        source: FromClause = self.table
         for reference in self.references.values():
             if reference.holds == "id":
                 matches = reference.table.c.id == reference.column
