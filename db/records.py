@@ -151,7 +151,9 @@ class RecordTable:
             else:
                 query = query.where(value.in_(each.values) if len(each.values) > 1 else value == each.values[0])
         if search:
-            query = query.where(or_(*(text.contains(search.lower(), autoescape=True) for text in self._searched())))
+            # Lower case as the database has it: where its locale is C, that leaves what is not ASCII as it is.
+            pattern = func.lower(f"%{search.replace('/', '//').replace('%', '/%').replace('_', '/_')}%")
+            query = query.where(or_(*(text.like(pattern, escape="/") for text in self._searched())))
         return query
 
     def _searched(self) -> list[ColumnElement[Any]]:
