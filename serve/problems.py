@@ -44,18 +44,33 @@ class Problem(msgspec.Struct, frozen=True):
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 
-ERRORS: dict[int, ResponseSpec] = {
-    status: ResponseSpec(Problem, generate_examples=False, description=description, media_type=PROBLEM_JSON)
-    for status, description in (
-        (400, "A field of the request is not valid"),
-        (401, "Not logged in"),
-        (403, "The role is not high enough"),
-        (404, "Not there"),
-        (500, "A fault of ours"),
-        (503, "A backing service is away; try again"),
-    )
-}
+def _documented(*answers: tuple[int, str]) -> dict[int, ResponseSpec]:
+    return {
+        status: ResponseSpec(Problem, generate_examples=False, description=description, media_type=PROBLEM_JSON)
+        for status, description in answers
+    }
+
+
+ERRORS = _documented(
+    (400, "A field of the request is not valid"),
+    (401, "Not logged in"),
+    (403, "The role is not high enough"),
+    (404, "Not there"),
+    (429, "Too many requests; Retry-After says when to come again"),
+    (500, "A fault of ours"),
+    (503, "A backing service is away; try again"),
+)
 """What any route of the API may answer instead, for its documentation."""
+
+WRITE_ERRORS = ERRORS | _documented(
+    (409, "The state of the thing, or of another one, does not allow it"),
+    (413, "The body is too large"),
+    (415, "The body is of no type that is taken here"),
+)
+"""What a route that takes a body may answer besides."""
+
+REVISED_ERRORS = WRITE_ERRORS | _documented((412, "The row is not at the revision that If-Match names"))
+"""What a route that takes If-Match may answer besides."""
 
 # SQLSTATEs of values PostgreSQL cannot store or compare: a NUL in a text, a cursor whose value is no number or date.
 _BAD_VALUES = frozenset({"22003", "22007", "22008", "22021", "22P02", "22P05"})

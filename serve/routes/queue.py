@@ -15,7 +15,7 @@ from db.repositories import jobs as repository
 from db.repositories import queue
 from serve.job_schemas import Drained, KindIn, KindOut, WorkerOut, kind_out, worker_out
 from serve.problems import ERRORS, NotFound
-from serve.security import ADMIN, MANAGER, VIEWER, User
+from serve.security import ADMIN, MANAGER, VIEWER, User, act_for
 
 
 @get("/job-kinds", opt=VIEWER, responses=ERRORS, operation_id="listJobKinds", summary="Kinds of job")
@@ -35,7 +35,7 @@ async def list_kinds(session: AsyncSession) -> list[KindOut]:
 )
 async def pause_kind(request: Request[User, Any, Any], state: State, kind: str) -> KindOut:
     """What runs goes on; what waits stays until the kind is resumed."""
-    return await _set(state.connections, kind, request.user.email, paused=True)
+    return await _set(state.connections, kind, request.user, paused=True)
 
 
 @post(
@@ -48,13 +48,13 @@ async def pause_kind(request: Request[User, Any, Any], state: State, kind: str) 
 )
 async def resume_kind(request: Request[User, Any, Any], state: State, kind: str) -> KindOut:
     """What waited starts in its order."""
-    return await _set(state.connections, kind, request.user.email, paused=False)
+    return await _set(state.connections, kind, request.user, paused=False)
 
 
 @put("/job-kinds/{kind:str}", opt=MANAGER, responses=ERRORS, operation_id="limitJobKind", summary="Limit a kind")
 async def limit_kind(request: Request[User, Any, Any], state: State, kind: str, data: KindIn) -> KindOut:
     """How many jobs of the kind run at once, in the whole system."""
-    return await _set(state.connections, kind, request.user.email, concurrency=data.concurrency)
+    return await _set(state.connections, kind, request.user, concurrency=data.concurrency)
 
 
 @get("/workers", opt=VIEWER, responses=ERRORS, operation_id="listWorkers", summary="Dispatchers that serve the queue")
@@ -77,11 +77,12 @@ async def drain_workers(state: State, host: str | None = None, name: str | None 
         return Drained(await queue.drain(session, host=host, name=name))
 
 
-async def _set(connections: Connections, kind: str, changed_by: str, **values: Any) -> KindOut:
+async def _set(connections: Connections, kind: str, by: User, **values: Any) -> KindOut:
     if kind not in KINDS:
         raise NotFound(f"no kind of job {kind!r}")
     async with connections.sessions.begin() as session:
-        await jobs.set_kind(session, kind, changed_by=changed_by, **values)
+        await act_for(session, by)
+        await jobs.set_kind(session, kind, changed_by=by.email, **values)
         control = (await repository.controls(session)).get(kind)
     return kind_out(KINDS[kind], control)
 

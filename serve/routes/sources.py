@@ -21,7 +21,7 @@ from db.paging import fetch_page
 from db.repositories import sources
 from ingestion.mapping import load_mappings
 from serve.job_schemas import JobOut, job_out
-from serve.problems import ERRORS, NotFound, TooLarge
+from serve.problems import ERRORS, WRITE_ERRORS, NotFound, TooLarge
 from serve.routes.items import Cursor, Limit
 from serve.schemas import (
     IngestRunOut,
@@ -60,8 +60,9 @@ async def list_mappings() -> Listing[MappingOut]:
 
 @post(
     "/uploads",
-    opt=OPERATOR,
-    responses=ERRORS,
+    # A file is worth many requests to read and to take in.
+    opt={**OPERATOR, "cost": 20},
+    responses=WRITE_ERRORS,
     status_code=202,
     operation_id="uploadFile",
     summary="Upload a file to be taken in",
