@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+import structlog
 from litestar import Litestar
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from serve_world import API, PASSWORD, add_user, assert_problem, bearer, http_cl
 from structlog.testing import capture_logs
 
 from actors.owner import connect_redis
+from serve import rate_limits
 from serve.application import build_app
 from serve.client_address import client_address, limited_address
 from serve.rate_limits import LOG_EVERY_S, REST_S, RateLimiter
@@ -78,7 +80,11 @@ async def test_no_limit_is_no_limit(redis: Redis) -> None:
     assert await redis.keys("fmrp:limit:*") == []
 
 
-async def test_without_redis_nobody_is_limited_nor_waits_and_it_is_said_once_a_minute() -> None:
+async def test_without_redis_nobody_is_limited_nor_waits_and_it_is_said_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One not used before: a logger keeps the processors of its first line.
+    monkeypatch.setattr(rate_limits, "log", structlog.get_logger())
     now = 0.0
     away = Redis.from_url("redis://127.0.0.1:1")
     limiter = RateLimiter(away, requests=1, window_s=60, clock=lambda: now)
