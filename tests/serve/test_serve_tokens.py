@@ -17,6 +17,7 @@ from actors.kinds import MAINTENANCE
 from actors.maintenance import MaintenanceWork
 from actors.owner import Connections
 from actors.run import Attempt, JobRun
+from dashboards.api_client import ApiClient, ApiProblem
 
 NEW_PASSWORD = "a longer horse battery"
 
@@ -206,3 +207,17 @@ async def test_maintenance_deletes_what_is_over(
     assert len(await rows(app, "SELECT 1 FROM token_family")) == 1
     assert len(await rows(app, "SELECT 1 FROM refresh_token")) == 1
     assert (await refresh(anyone, following["refresh_token"])).status_code == 200
+
+
+async def test_the_dashboards_client_speaks_this_contract(app: Litestar, anyone: httpx.AsyncClient, maria: str) -> None:
+    client = ApiClient(anyone, f"http://fmrp.test{API}")
+    login = await client.login(maria, PASSWORD, "browser/1")
+    login = await client.refresh(login.refresh_token)
+    assert (login.expires_in, login.refresh_expires_in) == (900, 14 * 86400)
+    changed = await client.acting_as(login.access_token).change_password(PASSWORD, NEW_PASSWORD)
+    assert changed.user.must_change_password is False
+    assert "browser/1" in {row.client for row in await rows(app, "SELECT client FROM token_family")}
+    await client.log_out(changed.refresh_token)
+    with pytest.raises(ApiProblem) as caught:
+        await client.refresh(changed.refresh_token)
+    assert caught.value.status == 401
