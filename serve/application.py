@@ -11,6 +11,7 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,15 +23,32 @@ from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
+from serve.access import LIMIT_HEADERS, SECURITY_COMPONENTS, SECURITY_REQUIREMENTS, AccessMiddleware
 from serve.bodies import StrictRequest
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
 from serve.openapi import Contract, DocumentConfig
 from serve.problems import EXCEPTION_HANDLERS
+from serve.rate_limits import RateLimiter
 from serve.resources.catalogue import RESOURCES
 from serve.resources.routes import make_router
-from serve.routes import auth, demand, events, forecasts, jobs, operations, plans, queue, schedules, sources
+from serve.routes import (
+    account,
+    api_keys,
+    audit,
+    auth,
+    demand,
+    events,
+    forecasts,
+    jobs,
+    operations,
+    plans,
+    queue,
+    schedules,
+    sources,
+    users,
+)
 from serve.scrape import ScrapePage
 from serve.security import PUBLIC, build_auth, require_role
 from settings import Settings
@@ -49,7 +67,9 @@ SECURITY_HEADERS = {
     # The documentation page is plain HTML with a style sheet of its own; nothing else is ever a page.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
 }
-_RAW_SECURITY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+# What a browser's script may read of an answer from another origin, beside what it always may.
+EXPOSED_HEADERS = ["ETag", "Location", "Link", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining"]
+EXPOSED_HEADERS += ["RateLimit-Reset", "Content-Disposition", "X-Trace-Id"]
 
 Predict = Callable[[Any, int], Awaitable[list[dict[str, Any]]]]
 
@@ -60,12 +80,31 @@ async def provide_session(state: State) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def add_security_headers(message: Message, _scope: Scope) -> None:
-    """Put the security headers on every answer; `response_headers` would miss those of middleware and of routing."""
-    if message["type"] == "http.response.start":
-        present = {name.lower() for name, _ in message["headers"]}
-        missing = [header for header in _RAW_SECURITY_HEADERS if header[0] not in present]
-        message["headers"] = [*message["headers"], *missing]
+def security_headers(settings: Settings) -> Callable[[Message, Scope], Awaitable[None]]:
+    """A hook that puts the security headers, and those of the request's limit, on every answer.
+
+    `response_headers` would miss the answers of middleware and of routing.
+    """
+    headers = dict(SECURITY_HEADERS)
+    if settings.hsts_seconds:
+        headers["Strict-Transport-Security"] = f"max-age={settings.hsts_seconds}; includeSubDomains"
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def add(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message["headers"]}
+            missing = [header for header in raw if header[0] not in present]
+            limits = scope["state"].get(LIMIT_HEADERS, [])
+            message["headers"] = [*message["headers"], *missing, *limits]
+
+    return add
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Without origins in the settings no page of another site may call."""
+    if not settings.allowed_origins:
+        return None
+    return CORSConfig(allow_origins=list(settings.allowed_origins), expose_headers=EXPOSED_HEADERS)
 
 
 def build_app(settings: Settings, predict: Predict) -> Litestar:
@@ -79,6 +118,9 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
         app.state["data_changes"] = DataChanges(connections.events)
+        app.state["limiter"] = RateLimiter(
+            connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s
+        )
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)
@@ -97,15 +139,15 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         lifespan=[lifespan],
         state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
         dependencies={"session": Provide(provide_session)},
-        on_app_init=[jwt_auth.on_app_init],
+        middleware=[DefineMiddleware(AccessMiddleware, auth=jwt_auth)],
         guards=[require_role],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=_openapi(contract),
         plugins=[contract],
         request_class=StrictRequest,
-        cors_config=CORSConfig(allow_origins=list(settings.allowed_origins)) if settings.allowed_origins else None,
+        cors_config=_cors(settings),
         request_max_body_size=BODY_LIMIT,
-        before_send=[add_security_headers],
+        before_send=[security_headers(settings)],
     )
     app.asgi_handler = observed(app.asgi_handler)
     return app
@@ -117,6 +159,10 @@ def _routes(settings: Settings) -> list[Router]:
         PREFIX,
         route_handlers=[
             auth.router,
+            account.router,
+            users.router,
+            api_keys.router,
+            audit.router,
             demand.router,
             *(make_router(resource) for resource in RESOURCES),
             forecasts.router,
@@ -143,4 +189,6 @@ def _openapi(contract: Contract) -> DocumentConfig:
         render_plugins=[PageRenderPlugin(), JsonRenderPlugin()],
         contract=contract,
         use_handler_docstrings=True,
+        components=SECURITY_COMPONENTS,
+        security=SECURITY_REQUIREMENTS,
     )

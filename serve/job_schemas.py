@@ -220,6 +220,7 @@ class ScheduleOut(msgspec.Struct, frozen=True):
     last_run_at: datetime | None
     last_job_id: uuid.UUID | None
     last_error: str | None
+    revision: int
     created_at: datetime
     updated_at: datetime
 

@@ -56,6 +56,7 @@ ERRORS: dict[int, ResponseSpec] = {
         (409, "Well-formed, but it does not go with what is stored, or with another field; `errors` names the fields"),
         (412, "Somebody else has changed it since it was read; read it again"),
         (413, "The body is larger than is taken here"),
+        (415, "The body is of a type that is not taken here"),
         (429, "Too many requests; wait as long as `Retry-After` says"),
         (500, "A fault of ours; it has been logged"),
         (503, "The database or the event store is away; the same request may work in a moment"),

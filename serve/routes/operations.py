@@ -17,7 +17,7 @@ from actors.owner import Connections
 from db.repositories import queue
 from serve.problems import ERRORS
 from serve.scrape import ScrapePage
-from serve.security import PUBLIC
+from serve.security import MONITORED
 
 # A balancer asks every few seconds: a server that hangs for longer counts as away.
 ANSWER_S = 5.0
@@ -36,7 +36,7 @@ class HealthOut(msgspec.Struct, frozen=True):
     dispatchers: int
 
 
-@get("/health", opt=PUBLIC, responses=ERRORS, operation_id="getHealth", summary="Whether the system works")
+@get("/health", opt=MONITORED, responses=ERRORS, operation_id="getHealth", summary="Whether the system works")
 async def get_health(state: State) -> Response[HealthOut]:
     """200 while the database answers, 503 otherwise."""
     connections: Connections = state.connections
@@ -56,7 +56,9 @@ async def get_health(state: State) -> Response[HealthOut]:
     return Response(health, status_code=200 if database else 503)
 
 
-@get("/metrics", opt=PUBLIC, responses=ERRORS, operation_id="getMetrics", summary="Metrics in Prometheus' text format")
+@get(
+    "/metrics", opt=MONITORED, responses=ERRORS, operation_id="getMetrics", summary="Metrics in Prometheus' text format"
+)
 async def get_metrics(state: State) -> Response[bytes]:
     """Counts of every process and the state of the queue; what cannot be read just now is missing. Nothing secret."""
     page: ScrapePage = state.scrape_page

@@ -16,7 +16,7 @@ from db.repositories import queue
 from serve.job_schemas import Drained, KindIn, KindOut, WorkerOut, kind_out, worker_out
 from serve.parameters import text_parameter
 from serve.problems import ERRORS, NotFound
-from serve.security import ADMIN, MANAGER, VIEWER, User
+from serve.security import ADMIN, MANAGER, VIEWER, User, act_for
 
 KindPath = Annotated[str, text_parameter("A kind of job.")]
 
@@ -38,7 +38,7 @@ async def list_kinds(session: AsyncSession) -> list[KindOut]:
 )
 async def pause_kind(request: Request[User, Any, Any], state: State, kind: KindPath) -> KindOut:
     """What runs goes on; what waits stays until the kind is resumed."""
-    return await _set(state.connections, kind, request.user.email, paused=True)
+    return await _set(state.connections, kind, request.user, paused=True)
 
 
 @post(
@@ -51,13 +51,13 @@ async def pause_kind(request: Request[User, Any, Any], state: State, kind: KindP
 )
 async def resume_kind(request: Request[User, Any, Any], state: State, kind: KindPath) -> KindOut:
     """What waited starts in its order."""
-    return await _set(state.connections, kind, request.user.email, paused=False)
+    return await _set(state.connections, kind, request.user, paused=False)
 
 
 @put("/job-kinds/{kind:str}", opt=MANAGER, responses=ERRORS, operation_id="limitJobKind", summary="Limit a kind")
 async def limit_kind(request: Request[User, Any, Any], state: State, kind: KindPath, data: KindIn) -> KindOut:
     """How many jobs of the kind run at once, in the whole system."""
-    return await _set(state.connections, kind, request.user.email, concurrency=data.concurrency)
+    return await _set(state.connections, kind, request.user, concurrency=data.concurrency)
 
 
 @get("/workers", opt=VIEWER, responses=ERRORS, operation_id="listWorkers", summary="Dispatchers that serve the queue")
@@ -84,11 +84,12 @@ async def drain_workers(
         return Drained(await queue.drain(session, host=host, name=name))
 
 
-async def _set(connections: Connections, kind: str, changed_by: str, **values: Any) -> KindOut:
+async def _set(connections: Connections, kind: str, by: User, **values: Any) -> KindOut:
     if kind not in KINDS:
         raise NotFound(f"no kind of job {kind!r}")
     async with connections.sessions.begin() as session:
-        await jobs.set_kind(session, kind, changed_by=changed_by, **values)
+        await act_for(session, by)
+        await jobs.set_kind(session, kind, changed_by=by.email, **values)
         control = (await repository.controls(session)).get(kind)
     return kind_out(KINDS[kind], control)
 

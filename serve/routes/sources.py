@@ -64,7 +64,8 @@ async def list_mappings() -> Listing[MappingOut]:
 
 @post(
     "/uploads",
-    opt=OPERATOR,
+    # A file is worth many requests to read and to take in.
+    opt={**OPERATOR, "cost": 20},
     responses=ERRORS,
     status_code=202,
     operation_id="uploadFile",
