@@ -21,7 +21,7 @@ from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
-from serve.bodies import StrictRequest
+from serve.bodies import StrictRequest, refuse_null
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
@@ -91,7 +91,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
         dependencies={"session": Provide(provide_session)},
         on_app_init=[jwt_auth.on_app_init],
-        guards=[require_role],
+        guards=[require_role, refuse_null],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=_openapi(contract),
         plugins=[contract],

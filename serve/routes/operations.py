@@ -56,7 +56,14 @@ async def get_health(state: State) -> Response[HealthOut]:
     return Response(health, status_code=200 if database else 503)
 
 
-@get("/metrics", opt=PUBLIC, responses=ERRORS, operation_id="getMetrics", summary="Metrics in Prometheus' text format")
+@get(
+    "/metrics",
+    opt=PUBLIC,
+    responses=ERRORS,
+    operation_id="getMetrics",
+    summary="Metrics in Prometheus' text format",
+    media_type="text/plain",
+)
 async def get_metrics(state: State) -> Response[bytes]:
     """Counts of every process and the state of the queue; what cannot be read just now is missing. Nothing secret."""
     page: ScrapePage = state.scrape_page

@@ -56,7 +56,7 @@ def _responses(event: dict[str, Any]) -> list[tuple[str, int]]:
     recorder = event.get("ScenarioFinished", {}).get("recorder", {})
     cases, interactions = recorder.get("cases", {}), recorder.get("interactions", {})
     return [
-        (cases[key]["value"]["operation"]["label"], each["response"]["status_code"])
+        ("{method} {path}".format(**cases[key]["value"]), each["response"]["status_code"])
         for key, each in interactions.items()
         if key in cases and each.get("response")
     ]

@@ -30,7 +30,9 @@ async def test_the_api_is_what_its_document_says(settings: Settings, tmp_path: P
     (Path("/tmp/conf") / role).mkdir(parents=True, exist_ok=True)
     (Path("/tmp/conf") / role / "out.txt").write_text(report.output)
     import shutil
-    if (tmp_path/"run.ndjson").exists():
-        shutil.copy(tmp_path/"run.ndjson", Path("/tmp/conf")/role/"run.ndjson")
-    for name, each in report.answers.items(): print(name, dict(each))
+
+    if (tmp_path / "run.ndjson").exists():
+        shutil.copy(tmp_path / "run.ndjson", Path("/tmp/conf") / role / "run.ndjson")
+    for name, each in report.answers.items():
+        print(name, dict(each))
     assert report.passed
