@@ -26,6 +26,11 @@ class Report:
         """Operations that did what they were asked at least once."""
         return {name for name, statuses in self.answers.items() if any(200 <= status < 400 for status in statuses)}
 
+    def summary(self) -> str:
+        """Answers by operation, one a line."""
+        rows = (f"{name}: {dict(sorted(statuses.items()))}" for name, statuses in sorted(self.answers.items()))
+        return "\n".join(rows)
+
 
 async def run(address: str, token: str, folder: Path, arguments: Sequence[str]) -> Report:
     """All checks over the whole document with that token; `folder` takes the run's own report."""
