@@ -1,4 +1,4 @@
-"""The API with 20,000 items and 2 million rows of demand: lists, reads and patches against a bare ping, same proxy, same load."""
+"""The API with 20,000 items and 2 million rows of demand, against a bare ping: same proxy, same load, same run."""
 
 from __future__ import annotations
 

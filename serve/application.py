@@ -24,7 +24,7 @@ from actors.owner import Connections
 from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
 from serve.access import LIMIT_HEADERS, SECURITY_COMPONENTS, SECURITY_REQUIREMENTS, AccessMiddleware
-from serve.bodies import StrictRequest
+from serve.bodies import StrictRequest, refuse_null
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
@@ -140,7 +140,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         state=State({"settings": settings, "auth": jwt_auth, "predict": predict}),
         dependencies={"session": Provide(provide_session)},
         middleware=[DefineMiddleware(AccessMiddleware, auth=jwt_auth)],
-        guards=[require_role],
+        guards=[require_role, refuse_null],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=_openapi(contract),
         plugins=[contract],

@@ -13,6 +13,7 @@ _MISSING = object()
 _RUN = "0199a3c4-6f1e-7c55-9d0b-5a2f4e8b7c10"
 _JOB = "0199a3c4-5b2d-7e11-8f3a-1c9d7b6a2e43"
 _MORNING = "2026-11-23T05:30:00Z"
+_FORMATS = {"date-time": _MORNING, "date": "2026-11-23", "uuid": _RUN}
 
 WORDS: dict[str, Any] = {
     # Who and what
@@ -240,7 +241,8 @@ def _example(schema: Mapping[str, Any], name: str, schemas: Mapping[str, Any]) -
         fields = {field: _of_field(each, name, field, schemas) for field, each in schema["properties"].items()}
         found = _MISSING if any(each is _MISSING for each in fields.values()) else fields
     else:
-        found = schema.get("default", True if kind == "boolean" else _MISSING)
+        fallback = True if kind == "boolean" else _FORMATS.get(schema.get("format", ""), _MISSING)
+        found = schema.get("default", fallback)
     return found
 
 

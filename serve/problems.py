@@ -64,7 +64,7 @@ ERRORS: dict[int, ResponseSpec] = {
 }
 """What any route of the API may answer instead, for its documentation."""
 
-ERROR_HEADERS = {
+ERROR_HEADERS: dict[int, tuple[str, str, dict[str, Any]]] = {
     401: ("WWW-Authenticate", "How to log in", {"type": "string", "examples": ["Bearer"]}),
     429: ("Retry-After", "Seconds to wait", {"type": "integer", "minimum": 0, "examples": [60]}),
     503: ("Retry-After", "Seconds to wait", {"type": "integer", "minimum": 0, "examples": [2]}),

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 from litestar import Response, Router, get
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,7 +37,13 @@ class HealthOut(msgspec.Struct, frozen=True):
     dispatchers: int
 
 
-@get("/health", opt=MONITORED, responses=ERRORS, operation_id="getHealth", summary="Whether the system works")
+@get(
+    "/health",
+    opt=MONITORED,
+    responses={**ERRORS, 503: ResponseSpec(HealthOut, generate_examples=False, description="The database is away")},
+    operation_id="getHealth",
+    summary="Whether the system works",
+)
 async def get_health(state: State) -> Response[HealthOut]:
     """200 while the database answers, 503 otherwise."""
     connections: Connections = state.connections
@@ -53,11 +60,16 @@ async def get_health(state: State) -> Response[HealthOut]:
         dispatchers=dispatchers or 0,
         switched_off={failure.entry_point: failure.reason for failure in state.plugins.failures},
     )
-    return Response(health, status_code=200 if database else 503)
+    return Response(health) if database else Response(health, status_code=503, headers={"Retry-After": "2"})
 
 
 @get(
-    "/metrics", opt=MONITORED, responses=ERRORS, operation_id="getMetrics", summary="Metrics in Prometheus' text format"
+    "/metrics",
+    opt=MONITORED,
+    responses=ERRORS,
+    operation_id="getMetrics",
+    summary="Metrics in Prometheus' text format",
+    media_type="text/plain",
 )
 async def get_metrics(state: State) -> Response[bytes]:
     """Counts of every process and the state of the queue; what cannot be read just now is missing. Nothing secret."""

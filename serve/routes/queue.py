@@ -15,7 +15,7 @@ from db.repositories import jobs as repository
 from db.repositories import queue
 from serve.job_schemas import Drained, KindIn, KindOut, WorkerOut, kind_out, worker_out
 from serve.parameters import text_parameter
-from serve.problems import ERRORS, NotFound
+from serve.problems import ERRORS, Conflict, NotFound
 from serve.security import ADMIN, MANAGER, VIEWER, User, act_for
 
 KindPath = Annotated[str, text_parameter("A kind of job.")]
@@ -87,6 +87,8 @@ async def drain_workers(
 async def _set(connections: Connections, kind: str, by: User, **values: Any) -> KindOut:
     if kind not in KINDS:
         raise NotFound(f"no kind of job {kind!r}")
+    if KINDS[kind].stages:
+        raise Conflict(f"a {kind} only leads through its steps: set {', '.join(s.kind for s in KINDS[kind].stages)}")
     async with connections.sessions.begin() as session:
         await act_for(session, by)
         await jobs.set_kind(session, kind, changed_by=by.email, **values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, delete, get, post, put
@@ -117,11 +118,11 @@ async def preview(
         str | None, Parameter(description="Without it, the plant's own.", schema_extra=choice("TimeZone"))
     ] = None,
     count: Annotated[int, Parameter(ge=1, le=50, description="How many times.")] = 5,
-) -> list[str]:
+) -> list[datetime]:
     """UTC times, to look at before a schedule is saved."""
     zone = _zone(state.connections, time_zone)
     now = await job_repository.clock(session)
-    return [moment.isoformat() for moment in schedules.next_runs(cron, zone, now, count)]
+    return schedules.next_runs(cron, zone, now, count)
 
 
 async def _put(

@@ -26,6 +26,11 @@ class Report:
         """Operations that did what they were asked at least once."""
         return {name for name, statuses in self.answers.items() if any(200 <= status < 400 for status in statuses)}
 
+    def summary(self) -> str:
+        """Answers by operation, one a line."""
+        rows = (f"{name}: {dict(sorted(statuses.items()))}" for name, statuses in sorted(self.answers.items()))
+        return "\n".join(rows)
+
 
 async def run(address: str, token: str, folder: Path, arguments: Sequence[str]) -> Report:
     """All checks over the whole document with that token; `folder` takes the run's own report."""
@@ -56,7 +61,7 @@ def _responses(event: dict[str, Any]) -> list[tuple[str, int]]:
     recorder = event.get("ScenarioFinished", {}).get("recorder", {})
     cases, interactions = recorder.get("cases", {}), recorder.get("interactions", {})
     return [
-        (cases[key]["value"]["operation"]["label"], each["response"]["status_code"])
+        ("{method} {path}".format(**cases[key]["value"]), each["response"]["status_code"])
         for key, each in interactions.items()
         if key in cases and each.get("response")
     ]

@@ -1,4 +1,7 @@
-"""What the OpenAPI document says is what the API does: schemathesis, all checks, as each role."""
+"""What the OpenAPI document says is what the API does: schemathesis, all checks, as each role.
+
+The short form draws few examples; FMRP_CONFORMANCE=full (`make test-conformance`) draws a hundred an operation.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,16 @@ from serve.application import build_app
 from settings import Settings
 
 FULL = os.environ.get("FMRP_CONFORMANCE") == "full"
-EXAMPLES = {"admin": 12, "manager": 3, "operator": 3, "viewer": 3}
+SHORT = {
+    "admin": ("--phases", "coverage,stateful", "--max-examples", "3"),
+    "manager": ("--phases", "examples,fuzzing", "--max-examples", "4"),
+    "operator": ("--phases", "examples,fuzzing", "--max-examples", "4"),
+    "viewer": ("--phases", "examples,fuzzing", "--max-examples", "4"),
+}
+WHOLE = ("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "100")
 
 
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(7200 if FULL else 600)
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_api_is_what_its_document_says(settings: Settings, tmp_path: Path, role: str) -> None:
     app = build_app(settings, predict)
@@ -24,15 +33,8 @@ async def test_the_api_is_what_its_document_says(settings: Settings, tmp_path: P
         user = await add_user(app.state.connections, role)
         async with app.state.connections.sessions.begin() as session:
             await add_everything(session)
-        report = await run(
-            address, token_for(app, user.id), tmp_path, ["--max-examples", str(100 if FULL else EXAMPLES[role])]
-        )
-    (Path("/tmp/conf") / role).mkdir(parents=True, exist_ok=True)
-    (Path("/tmp/conf") / role / "out.txt").write_text(report.output)
-    import shutil
-
-    if (tmp_path / "run.ndjson").exists():
-        shutil.copy(tmp_path / "run.ndjson", Path("/tmp/conf") / role / "run.ndjson")
-    for name, each in report.answers.items():
-        print(name, dict(each))
-    assert report.passed
+        report = await run(address, token_for(app, user.id), tmp_path, WHOLE if FULL else SHORT[role])
+    print(report.summary())
+    assert report.passed, report.output
+    # A run in which everything is refused would pass as well.
+    assert {"GET /api/v1/items", "GET /api/v1/auth/me", "GET /api/v1/jobs"} <= report.operations_answered()
