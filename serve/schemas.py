@@ -103,7 +103,7 @@ def item_fields(item: Item, on_hand: Decimal, has_forecast: bool) -> dict[str, A
 
 
 class DemandRow(msgspec.Struct, frozen=True):
-    """Demand on a day or in a week."""
+    """Demand on a day, or in a week or month that begins on `date`."""
 
     date: date
     quantity: float

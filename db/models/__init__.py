@@ -15,7 +15,7 @@ from db.models.master import (
     WorkCentre,
 )
 from db.models.results import CapacityLoad, ForecastMetric, ForecastRun, ForecastSeries, PlannedOrder, PlanningRun
-from db.models.series import Capability, Demand, Forecast, SalesLine
+from db.models.series import Capability, Demand, DemandMonth, DemandWeek, Forecast, JobEvent, RollupPending, SalesLine
 
 __all__ = [
     "Base",
@@ -23,6 +23,8 @@ __all__ = [
     "Capability",
     "CapacityLoad",
     "Demand",
+    "DemandMonth",
+    "DemandWeek",
     "FirmOrder",
     "Forecast",
     "ForecastMetric",
@@ -31,12 +33,14 @@ __all__ = [
     "IngestRun",
     "Item",
     "Job",
+    "JobEvent",
     "JobLog",
     "KindControl",
     "OpenOrder",
     "PlannedOrder",
     "PlanningRun",
     "RejectedRow",
+    "RollupPending",
     "RoutingOperation",
     "SalesLine",
     "Schedule",
