@@ -82,7 +82,7 @@ def shown(values: list[float], unit: str) -> str:
 
 async def read(engine: AsyncEngine, grain: str) -> None:
     """Print the p95 of one item's series, and how it stands to the limit."""
-    chosen = random.Random(4)  # noqa: S311 - a sample, not a secret
+    chosen = random.Random(4)
     tails: list[float] = []
     middles: list[float] = []
     async with AsyncSession(engine) as session:

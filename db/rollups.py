@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from db.timeseries import has_hypertables
+from db.timeseries import has_hypertables, month_of
 
 GRAINS = {"week": "demand_week", "month": "demand_month"}
 # Whole weeks and months around any changed day.
@@ -63,8 +63,16 @@ async def _recompute(session: AsyncSession, grain: str, feed: str, first: date, 
             ON CONFLICT (item_id, feed, period) DO UPDATE SET quantity = excluded.quantity, revenue = excluded.revenue
             """
         ),
-        {"feed": feed, "first": first - MARGIN, "last": last + MARGIN},
+        {"feed": feed, "first": _first_of(grain, first), "last": _last_of(grain, last)},
     )
+
+
+def _first_of(grain: str, day: date) -> date:
+    return day - timedelta(days=day.weekday()) if grain == "week" else month_of(day)[0]
+
+
+def _last_of(grain: str, day: date) -> date:
+    return day + timedelta(days=6 - day.weekday()) if grain == "week" else month_of(day)[1] - timedelta(days=1)
 
 
 async def refresh(engine: AsyncEngine) -> bool:
