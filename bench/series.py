@@ -56,6 +56,10 @@ async def fill(engine: AsyncEngine) -> None:
     ]
     for name, values in (("new", taken), ("same again", again), ("restated", changed)):
         print(f"  a file of {frames[0].height:,} rows, {name}: {shown(values, 's')}")
+    single = [
+        await store(engine, frames[0].head(1).with_columns(pl.col("quantity") + number + 1)) for number in range(ROUNDS)
+    ]
+    print(f"  a file of one row: {shown(single, 's', '.3f')}")
     began = time.perf_counter()
     if await rollups.refresh(engine):
         print(f"  refreshing the continuous aggregates after all of them: {time.perf_counter() - began:.1f} s")
@@ -75,13 +79,13 @@ async def store(engine: AsyncEngine, frame: pl.DataFrame) -> float:
     return time.perf_counter() - began
 
 
-def shown(values: list[float], unit: str) -> str:
+def shown(values: list[float], unit: str, form: str = ".2f") -> str:
     """Median and spread."""
-    return f"{statistics.median(values):.2f} {unit} ({min(values):.2f} to {max(values):.2f})"
+    return f"{statistics.median(values):{form}} {unit} ({min(values):{form}} to {max(values):{form}})"
 
 
-async def read(engine: AsyncEngine, grain: str) -> None:
-    """Print the p95 of one item's series, and how it stands to the limit."""
+async def read(engine: AsyncEngine, grain: str, note: str = "") -> None:
+    """Print the p95 of one item's series, and how it stands to the limit; `note` says in what circumstances."""
     chosen = random.Random(4)
     tails: list[float] = []
     middles: list[float] = []
@@ -99,7 +103,7 @@ async def read(engine: AsyncEngine, grain: str) -> None:
             middles.append(times[READS // 2])
     ratio = statistics.median(tails) / LIMIT_MS
     print(
-        f"one item by {grain}: p50 {shown(middles, 'ms')}, p95 {shown(tails, 'ms')};"
+        f"one item by {grain}{note}: p50 {shown(middles, 'ms')}, p95 {shown(tails, 'ms')};"
         f" limit {LIMIT_MS:.0f} ms: x{ratio:.2f} (below 1 is within)"
     )
 
@@ -111,6 +115,11 @@ async def measure(url: str) -> None:
         await fill(engine)
         for grain in ("week", "month", "day"):
             await read(engine, grain)
+        await store(engine, demand_of(range(WEEKS - BATCH_WEEKS, WEEKS)))
+        await read(engine, "week", f", the last {BATCH_WEEKS} weeks of all items just restated")
+        await rollups.refresh(engine)
+        await store(engine, demand_of(range(1)).with_columns(quantity=pl.lit(3.0)))
+        await read(engine, "week", ", the first week of all items just restated")
         took = []
         for _ in range(ROUNDS):
             began = time.perf_counter()

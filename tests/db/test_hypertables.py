@@ -201,6 +201,30 @@ async def test_a_refresh_materialises_what_was_stored_and_asks_demand_no_more(
         await assert_exact(session)
 
 
+async def test_a_refresh_beside_a_policy_leaves_its_days_to_the_next_one(
+    timescale_version: str, connections: Connections
+) -> None:
+    async with connections.sessions.begin() as session:
+        await store_items(session)
+        await store_days(session, DAYS, 1.0)
+    # What a policy that refreshes all of the weeks has noted of itself.
+    note = (
+        "INSERT INTO _timescaledb_catalog.continuous_aggs_jobs_refresh_ranges SELECT mat_hypertable_id,"
+        " -9223372036854775808, 9223372036854775807, pg_backend_pid(), 0, now()"
+        " FROM _timescaledb_catalog.continuous_agg WHERE user_view_name = 'demand_week_aggregate'"
+    )
+    async with connections.engine.connect() as plain:
+        policy = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        await policy.execute(text(note))
+        assert await rollups.refresh(connections.engine) is False
+        async with connections.sessions() as session:
+            await assert_exact(session)
+        await policy.execute(text("DELETE FROM _timescaledb_catalog.continuous_aggs_jobs_refresh_ranges"))
+    assert await rollups.refresh(connections.engine) is True
+    async with connections.sessions() as session:
+        await assert_exact(session)
+
+
 async def test_a_month_stated_anew_goes_into_the_columnstore_and_back_out(
     timescale_version: str, connections: Connections
 ) -> None:
