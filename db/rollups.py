@@ -29,7 +29,7 @@ async def lock_feed(session: AsyncSession, feed: str) -> None:
 
 
 async def follow(session: AsyncSession, feed: str) -> None:
-    """Take the rows of the temporary table `changed` (item_id, day, quantity: null where gone) into the roll-ups."""
+    """Take the rows of the temporary table `changed` (item_id, day, is_gone) into the roll-ups."""
     bounds = (await session.execute(text("SELECT min(day), max(day) FROM pg_temp.changed"))).one()
     if bounds[0] is None:
         return
@@ -49,7 +49,7 @@ async def _recompute(session: AsyncSession, grain: str, feed: str, first: date, 
         text(
             f"""
             WITH touched AS MATERIALIZED (
-                SELECT c.item_id, {of_change} AS period, bool_or(c.quantity IS NULL) AS has_gone
+                SELECT c.item_id, {of_change} AS period, bool_or(c.is_gone) AS has_gone
                 FROM pg_temp.changed c GROUP BY 1, 2
             ), sums AS MATERIALIZED (
                 SELECT d.item_id, {of_demand} AS period, sum(d.quantity) AS quantity, sum(d.revenue) AS revenue

@@ -27,10 +27,10 @@ SALES_LINE_SCHEMA: dict[str, Any] = {
     "price": pl.Float64,
 }
 
-# What a writer of demand changes; a day without quantity is gone.
+# What a writer of demand changes.
 _CHANGED = (
     "DROP TABLE IF EXISTS pg_temp.changed; CREATE TEMPORARY TABLE changed (item_id uuid, day date,"
-    " quantity numeric(20, 6), revenue numeric(20, 6)) ON COMMIT DROP"
+    " quantity numeric(20, 6), revenue numeric(20, 6), is_gone boolean NOT NULL) ON COMMIT DROP"
 )
 # Target -> table, key columns, value columns with the SQL that fills them from `staged s` (and its joins).
 _ITEM = "JOIN item i ON i.code = s.item"
@@ -207,7 +207,7 @@ async def _write_demand(session: AsyncSession, rows: pl.DataFrame, feed: str) ->
     await allow_restatement(connection)
     await session.execute(
         text(
-            "INSERT INTO changed SELECT i.id, s.day, s.quantity::numeric(20, 6), s.revenue::numeric(20, 6)"
+            "INSERT INTO changed SELECT i.id, s.day, s.quantity::numeric(20, 6), s.revenue::numeric(20, 6), false"
             f" FROM staged s {_ITEM} LEFT JOIN demand d ON d.item_id = i.id AND d.feed = :feed AND d.day = s.day"
             " AND d.day BETWEEN :first AND :last WHERE d.item_id IS NULL OR d.quantity <> s.quantity::numeric(20, 6)"
             " OR d.revenue IS DISTINCT FROM s.revenue::numeric(20, 6)"
@@ -218,7 +218,7 @@ async def _write_demand(session: AsyncSession, rows: pl.DataFrame, feed: str) ->
     await session.execute(
         text(
             "INSERT INTO demand (item_id, feed, day, quantity, revenue)"
-            " SELECT item_id, :feed, day, quantity, revenue FROM pg_temp.changed WHERE quantity IS NOT NULL"
+            " SELECT item_id, :feed, day, quantity, revenue FROM pg_temp.changed WHERE NOT is_gone"
             " ON CONFLICT (item_id, feed, day) DO UPDATE"
             " SET quantity = excluded.quantity, revenue = excluded.revenue"
         ),
@@ -263,7 +263,7 @@ async def replace_demand(session: AsyncSession, items: pl.Series, rows: pl.DataF
     await stage(session, "touched", pl.DataFrame({"item": items.unique()}))
     await session.execute(
         text(
-            f"INSERT INTO changed (item_id, day) SELECT i.id, d.day FROM touched s {_ITEM}"
+            f"INSERT INTO changed (item_id, day, is_gone) SELECT i.id, d.day, true FROM touched s {_ITEM}"
             " JOIN demand d ON d.item_id = i.id AND d.feed = :feed"
             " WHERE NOT EXISTS (SELECT FROM staged n WHERE n.item = s.item AND n.day = d.day)"
         ),
