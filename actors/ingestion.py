@@ -24,6 +24,7 @@ from actors import metrics
 from actors.owner import Connections
 from actors.run import JobRun
 from actors.telemetry import span
+from db import rollups
 from db.models import IngestRun, Source, SourceFile
 from db.records import codes as known_codes
 from db.repositories import jobs, sources, targets
@@ -65,6 +66,8 @@ class IngestionWork:
             await self._take_upload(run)
         else:
             await self._read_source(run, str(run.parameters.get("source", "")))
+        # Also after an earlier attempt that stored its rows and died: it has left what to do.
+        await rollups.refresh(self._connections.engine)
         async with run.sessions() as session:
             totals = await sources.totals(session, run.job_id)
         await run.finish(totals, describe(totals))

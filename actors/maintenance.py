@@ -1,5 +1,5 @@
-"""The maintenance work: what has been kept long enough is deleted. It runs inside the dispatcher, having no library to
-load and little to do."""
+"""The maintenance work: what has been kept long enough is deleted, and roll-ups are brought up to date. It runs inside
+the dispatcher, having no library to load and little to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.kinds import MAINTENANCE
 from actors.owner import Connections
 from actors.run import JobRun
+from db import retention, rollups
 from db.repositories import jobs, tokens
+from db.retention import Retention
 
 BATCH = 5000
 
 
 class MaintenanceWork:
-    """Deletes ended jobs, their logs and log-ins that are over by their age, in batches that hold no lock for long."""
+    """Deletes ended jobs, their logs and log-ins that are over by their age, in batches that hold no lock for long, and
+    old months of series."""
 
     name = MAINTENANCE
 
@@ -42,7 +45,16 @@ class MaintenanceWork:
         log_ins = await _in_batches(run, "refresh tokens and log-ins", remove_log_ins)
         async with run.sessions.begin() as session:
             lines = await jobs.remove_old_logs(session, days=settings.job_retention_days)
-        result = {"jobs": removed, "log_lines": lines, "log_ins": log_ins}
+        wanted = Retention(
+            forecast_days=settings.forecast_retention_days,
+            job_event_days=settings.job_event_retention_days,
+            restatement_days=settings.restatement_days,
+        )
+        async with run.sessions.begin() as session:
+            today = (await jobs.clock(session)).date()
+            series = await retention.apply(await session.connection(), wanted, today)
+        await rollups.refresh(self._connections.engine)
+        result = {"jobs": removed, "log_lines": lines, "log_ins": log_ins, "series": series}
         await run.finish(result, f"{removed:,} old jobs, {lines:,} log lines, {log_ins:,} ended log-ins deleted")
 
 

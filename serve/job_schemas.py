@@ -10,6 +10,7 @@ import msgspec
 
 from actors.kinds import Kind
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
+from db.models.series import JobEvent
 from serve.parameters import Name, Options, choice
 
 JobState = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
@@ -124,6 +125,24 @@ class LogLine(msgspec.Struct, frozen=True):
 def log_line(line: JobLog) -> LogLine:
     """A stored line."""
     return LogLine(line.id, line.attempt, line.at, cast("LogLevel", line.level), line.message)
+
+
+class JobEventOut(msgspec.Struct, frozen=True):
+    """A state a job came into. `attempt` counts its starts until then."""
+
+    id: int
+    at: datetime
+    kind: str
+    state: str
+    attempt: int
+    progress: float
+    step: str
+    message: str
+
+
+def job_event_out(event: JobEvent) -> JobEventOut:
+    """A stored change of state."""
+    return JobEventOut(**{name: getattr(event, name) for name in JobEventOut.__struct_fields__})
 
 
 class Retried(msgspec.Struct, frozen=True):

@@ -47,7 +47,7 @@ def some(value: Decimal | float) -> float:
 
 
 class DemandRow(msgspec.Struct, frozen=True):
-    """Demand on a day or in a week."""
+    """Demand on a day, or in a week or month that begins on `date`."""
 
     date: date
     quantity: float
@@ -58,7 +58,7 @@ class DemandOut(msgspec.Struct, frozen=True):
     """A demand series."""
 
     item: str
-    grain: Literal["day", "week"]
+    grain: Literal["day", "week", "month"]
     rows: list[DemandRow]
 
 

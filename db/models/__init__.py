@@ -26,7 +26,7 @@ from db.models.production import (
     WorkCentre,
 )
 from db.models.results import CapacityLoad, ForecastMetric, ForecastRun, ForecastSeries, PlannedOrder, PlanningRun
-from db.models.series import Capability, Demand, Forecast, SalesLine
+from db.models.series import Capability, Demand, DemandMonth, DemandWeek, Forecast, JobEvent, RollupPending, SalesLine
 
 __all__ = [
     "ApiKey",
@@ -38,6 +38,8 @@ __all__ = [
     "CapacityEvent",
     "CapacityLoad",
     "Demand",
+    "DemandMonth",
+    "DemandWeek",
     "FirmOrder",
     "Forecast",
     "ForecastMetric",
@@ -47,6 +49,7 @@ __all__ = [
     "Item",
     "ItemCategory",
     "Job",
+    "JobEvent",
     "JobLog",
     "KindControl",
     "OpenOrder",
@@ -55,6 +58,7 @@ __all__ = [
     "PlanningRun",
     "RefreshToken",
     "RejectedRow",
+    "RollupPending",
     "RoutingOperation",
     "SalesLine",
     "Schedule",

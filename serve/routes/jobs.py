@@ -16,16 +16,19 @@ from actors import jobs
 from actors.kinds import KINDS
 from actors.owner import Connections
 from db.models.job import Job, JobLog
+from db.models.series import JobEvent
 from db.paging import MAX_LIMIT, Order, fetch_page
 from db.repositories import jobs as repository
 from serve.job_schemas import (
     JobDetail,
+    JobEventOut,
     JobIn,
     JobOut,
     JobState,
     LogLine,
     Retried,
     job_detail,
+    job_event_out,
     job_out,
     log_line,
 )
@@ -47,6 +50,7 @@ ORDER = Order(
 )
 JobId = Annotated[uuid.UUID, Parameter(description="Id of a job.")]
 LOG_ORDER = Order({"id": JobLog.id}, "id", JobLog.id)
+EVENT_ORDER = Order({"id": JobEvent.id}, "id", JobEvent.id)
 
 
 @post("/", opt=OPERATOR, responses=ERRORS, status_code=202, operation_id="startJob", summary="Start a job")
@@ -120,6 +124,23 @@ async def get_job_log(
     await _existing(session, job_id)
     page = await fetch_page(session, repository.log_statement(job_id), LOG_ORDER, sort=None, limit=limit, cursor=cursor)
     return Listing([log_line(row[0]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get(
+    "/{job_id:uuid}/events",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getJobEvents",
+    summary="The states it has been in",
+)
+async def get_job_events(
+    session: AsyncSession, job_id: JobId, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[JobEventOut]:
+    """Every change of the job's state, oldest first, as far back as job events are kept."""
+    await _existing(session, job_id)
+    query = repository.event_statement(job_id)
+    page = await fetch_page(session, query, EVENT_ORDER, sort=None, limit=limit, cursor=cursor)
+    return Listing([job_event_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
 @post(
@@ -211,6 +232,6 @@ async def _existing(session: AsyncSession, job_id: uuid.UUID) -> Job:
 
 router = Router(
     "/jobs",
-    route_handlers=[start_job, list_jobs, get_job, get_job_log, cancel_job, retry_job, retry_dead],
+    route_handlers=[start_job, list_jobs, get_job, get_job_log, get_job_events, cancel_job, retry_job, retry_dead],
     tags=["Jobs"],
 )

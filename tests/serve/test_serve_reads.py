@@ -96,6 +96,8 @@ async def test_demand_by_week_and_day_within_bounds(viewer: httpx.AsyncClient) -
         return [(each["date"], each["quantity"]) for each in answer.json()["rows"]]
 
     assert await rows() == [("2026-11-02", 3.0), ("2026-11-09", 4.0), ("2026-11-16", 0.0), ("2026-11-23", 8.0)]
+    assert await rows(grain="month") == [("2026-11-01", 15.0)]
+    assert await rows(grain="month", **{"from": "2026-11-30"}) == [("2026-11-01", 15.0)]
     assert await rows(grain="day", to="2026-11-04") == [("2026-11-02", 1.0), ("2026-11-03", 0.0), ("2026-11-04", 2.0)]
     assert await rows(**{"from": "2026-11-10", "to": "2026-11-22"}) == [("2026-11-09", 4.0)]
     assert await rows(**{"from": "2027-01-01"}) == []
