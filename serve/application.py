@@ -21,13 +21,27 @@ from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
+from serve.cache import Cache
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
 from serve.problems import EXCEPTION_HANDLERS
 from serve.resources.catalogue import RESOURCES
 from serve.resources.routes import make_router
-from serve.routes import auth, demand, events, forecasts, jobs, operations, plans, queue, schedules, sources
+from serve.routes import (
+    auth,
+    bills,
+    demand,
+    events,
+    forecasts,
+    jobs,
+    operations,
+    plans,
+    plant_settings,
+    queue,
+    schedules,
+    sources,
+)
 from serve.scrape import ScrapePage
 from serve.security import PUBLIC, build_auth, require_role
 from settings import Settings
@@ -73,6 +87,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
+        app.state["cache"] = cache = Cache(settings)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)
@@ -81,6 +96,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         finally:
             await reporter.stop()
             await hub.stop()
+            await cache.close()
             await connections.close()
 
     jwt_auth = build_auth(settings)
@@ -109,6 +125,8 @@ def _routes(settings: Settings) -> list[Router]:
             auth.router,
             demand.router,
             *(make_router(resource) for resource in RESOURCES),
+            bills.router,
+            plant_settings.router,
             forecasts.router,
             plans.router,
             jobs.router,
