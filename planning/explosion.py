@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,9 +98,9 @@ def roll_up(structure: Structure, exploded: Explosion, factors: CostFactors) -> 
     lacking = is_unpriced.astype(np.int64)
     order = np.argsort(-exploded.level[structure.parent], kind="stable")
     parent, component, rate = structure.parent[order], structure.component[order], structure.rate[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(exploded.level[parent]) != 0]) if len(parent) else np.zeros(0, int)
-    for start, stop in zip(starts, np.r_[starts[1:], len(parent)], strict=True):
-        at = slice(int(start), int(stop))
+    starts = np.flatnonzero(np.diff(exploded.level[parent], prepend=-1))
+    for start, stop in pairwise([*starts.tolist(), len(parent)]):
+        at = slice(start, stop)
         cost = rate[at] * unit_cost[component[at]]
         np.add.at(material, parent[at], cost)
         np.add.at(unit_cost, parent[at], cost)
