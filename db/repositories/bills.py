@@ -25,7 +25,6 @@ LINE_SCHEMA: dict[str, Any] = {"parent": _S, "component": _S, "quantity_per": _F
 ITEM_SCHEMA: dict[str, Any] = {
     **{"item": _S, "name": _S, "kind": _S, "unit": _S, "standard_cost": _F, "lead_time_days": _I, "lot": _F},
     **{"price": _F, "supplier": _S, "setup_cost": _F, "operation_cost": _F, "centres_without_cost": _S},
-    **{"is_used": pl.Boolean},
 }
 # What bills and their costs are made from.
 TABLES_READ = ("item", "bom_line", "supplier", "supplier_term", "routing_operation", "work_centre")
@@ -42,7 +41,7 @@ WITH RECURSIVE reached (item_id) AS (
 )
 SELECT p.code, c.code, b.quantity_per, b.scrap_share FROM reached r JOIN item p ON p.id = r.item_id
     JOIN bom_line b ON b.parent_item_id = p.id AND {_IN_USE} AND {_EFFECTIVE}
-    JOIN item c ON c.id = b.component_item_id ORDER BY 1, 2
+    JOIN item c ON c.id = b.component_item_id
 """
 _USING = (
     f"JOIN item p ON p.id = b.parent_item_id AND p.bom_version = b.version AND p.deleted_at IS NULL AND {_EFFECTIVE}"
@@ -55,13 +54,12 @@ WITH RECURSIVE reached (item_id) AS (
 )
 SELECT p.code, c.code, b.quantity_per, b.scrap_share FROM reached r
     JOIN bom_line b ON b.component_item_id = r.item_id {_USING}
-    JOIN item c ON c.id = r.item_id ORDER BY 1, 2
+    JOIN item c ON c.id = r.item_id
 """
 _ITEMS = """
 SELECT i.code, i.name, i.kind, i.unit, i.cost, coalesce(i.lead_time_days, s.lead_time_days),
     coalesce(i.lot_size, i.min_order_qty), s.price, s.code, coalesce(r.setup_cost, 0), coalesce(r.operation_cost, 0),
-    r.centres, EXISTS (SELECT FROM bom_line b JOIN item p ON p.id = b.parent_item_id AND p.bom_version = b.version
-        AND p.deleted_at IS NULL WHERE b.component_item_id = i.id)
+    r.centres
 FROM item i
 LEFT JOIN LATERAL (
     SELECT t.price, p.code, coalesce(t.lead_time_days, p.lead_time_days) AS lead_time_days
@@ -75,17 +73,22 @@ LEFT JOIN LATERAL (
         string_agg(DISTINCT w.code, ', ') FILTER (WHERE w.cost_per_hour IS NULL) AS centres
     FROM routing_operation o JOIN work_centre w ON w.id = o.work_centre_id WHERE o.item_id = i.id
 ) r ON true
-WHERE i.code = ANY($1::text[]) ORDER BY 1
+WHERE i.code = ANY($1::text[])
 """
 _REACHED_LINES = """
 WITH RECURSIVE reached (item_id) AS (
-    SELECT id FROM item WHERE code = ANY(:components)
+    SELECT id FROM item WHERE code = ANY($1::text[])
     UNION
     SELECT b.component_item_id FROM reached r JOIN bom_line b ON b.parent_item_id = r.item_id
 )
-SELECT DISTINCT p.code AS parent, c.code AS component FROM reached r JOIN bom_line b ON b.parent_item_id = r.item_id
+SELECT p.code, c.code FROM reached r JOIN bom_line b ON b.parent_item_id = r.item_id
     JOIN item p ON p.id = r.item_id JOIN item c ON c.id = b.component_item_id
 """
+_ALL_LINES = """
+SELECT p.code, c.code FROM bom_line b JOIN item p ON p.id = b.parent_item_id JOIN item c ON c.id = b.component_item_id
+"""
+# From this many items on, reading every line is quicker than following them.
+_MANY = 100
 _CATEGORIES_ABOVE = """
 WITH RECURSIVE reached (code, parent) AS (
     SELECT code, parent FROM item_category WHERE code = ANY(:codes)
@@ -117,17 +120,19 @@ async def begin_snapshot(session: AsyncSession) -> None:
 
 async def lines_below(session: AsyncSession, item_id: uuid.UUID, on: date, version: str | None = None) -> pl.DataFrame:
     """All lines effective on a day that can be reached down from an item, in LINE_SCHEMA."""
-    return await read_frame(session, _BELOW, item_id, on, version, schema=LINE_SCHEMA)
+    lines = await read_frame(session, _BELOW, item_id, on, version, schema=LINE_SCHEMA)
+    return lines.sort("parent", "component")
 
 
 async def lines_above(session: AsyncSession, item_id: uuid.UUID, on: date) -> pl.DataFrame:
     """All lines effective on a day that lead up from an item, in LINE_SCHEMA."""
-    return await read_frame(session, _ABOVE, item_id, on, schema=LINE_SCHEMA)
+    lines = await read_frame(session, _ABOVE, item_id, on, schema=LINE_SCHEMA)
+    return lines.sort("parent", "component")
 
 
 async def items(session: AsyncSession, codes: Sequence[str], on: date) -> pl.DataFrame:
     """What these items are and cost, in ITEM_SCHEMA: supplier and price are the first active supplier's on the day."""
-    return await read_frame(session, _ITEMS, list(codes), on, schema=ITEM_SCHEMA)
+    return (await read_frame(session, _ITEMS, list(codes), on, schema=ITEM_SCHEMA)).sort("item")
 
 
 async def lock_structure(session: AsyncSession, name: str) -> None:
@@ -139,9 +144,13 @@ async def lock_structure(session: AsyncSession, name: str) -> None:
 
 
 async def lines_reached(session: AsyncSession, components: Sequence[str]) -> list[tuple[str, str]]:
-    """(parent, component) of every line of any version and date that can be reached down from these items."""
-    rows = await session.execute(text(_REACHED_LINES), {"components": list(components)})
-    return [(row.parent, row.component) for row in rows]
+    """(parent, component) of every line of any version and date that can be reached down from these items, at least."""
+    schema = {"parent": _S, "component": _S}
+    if len(components) < _MANY:
+        lines = await read_frame(session, _REACHED_LINES, list(components), schema=schema)
+    else:
+        lines = await read_frame(session, _ALL_LINES, schema=schema)
+    return lines.unique().rows()
 
 
 async def category_lines_reached(session: AsyncSession, codes: Sequence[str]) -> list[tuple[str, str]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
+import polars as pl
 from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.params import Parameter
@@ -36,7 +39,7 @@ from serve.resources.schemas import LEAST
 from serve.security import VIEWER
 
 MOST_LEVELS = 100
-MOST_PLACES = 50_000
+MOST_PLACES = 20_000
 """Of a tree: an assembly used in many places is shown in each of them, and so is everything below it."""
 
 Key = Annotated[str, Parameter(max_length=200, description="Id or code of the item.")]
@@ -73,9 +76,13 @@ async def get_bill(
 
     async def compute() -> bytes:
         bill = await _bill_below(session, item, day, version)
-        costed = exploded(bill, item["code"], quantity)
-        places = occurrences(bill, item["code"], quantity, depth, MOST_PLACES)
-        return msgspec.json.encode(tree_of(places, _finite(costed)))
+
+        def work() -> bytes:
+            costed = _finite(exploded(bill, item["code"], quantity))
+            places = occurrences(bill, item["code"], quantity, depth, MOST_PLACES)
+            return msgspec.json.encode(tree_of(places, costed))
+
+        return await asyncio.to_thread(work)
 
     return await _kept(state, "bill_tree", (*_identity(item), day, version, depth, quantity), compute)
 
@@ -101,8 +108,12 @@ async def get_explosion(
 
     async def compute() -> bytes:
         bill = await _bill_below(session, item, day, None)
-        costed = exploded(bill, item["code"], quantity)
-        return msgspec.json.encode(explosion_of(item["code"], quantity, day, _finite(costed)))
+
+        def work() -> bytes:
+            costed = _finite(exploded(bill, item["code"], quantity))
+            return msgspec.json.encode(explosion_of(item["code"], quantity, day, costed))
+
+        return await asyncio.to_thread(work)
 
     return await _kept(state, "explosion", (*_identity(item), day, quantity), compute)
 
@@ -122,12 +133,14 @@ async def get_where_used(
     day = on or _today(state)
     await bills.begin_snapshot(session)
     lines = await bills.lines_above(session, item["id"], day)
+    used = set(lines["component"])
     if levels == "direct":
         lines = lines.filter(lines["component"] == item["code"])
     bill = await _with_items(session, lines, item["code"], day)
-    above = _sound(lambda: used_in(bill, item["code"]))
+    with _refused_as_conflict():
+        above = _finite(await asyncio.to_thread(used_in, bill, item["code"]))
     names = ("item", "name", "kind", "unit", "level", "quantity")
-    uses = [Use(**{name: row[name] for name in names}, is_top=not row["is_used"]) for row in above.to_dicts()]
+    uses = [Use(**{name: row[name] for name in names}, is_top=row["item"] not in used) for row in above.to_dicts()]
     return WhereUsed(item=item["code"], on=day, uses=uses)
 
 
@@ -189,32 +202,34 @@ async def _bill_below(session: AsyncSession, item: Any, day: date, version: str 
     return await _with_items(session, lines, item["code"], day)
 
 
-async def _with_items(session: AsyncSession, lines: Any, top: str, day: date) -> Bill:
+async def _with_items(session: AsyncSession, lines: pl.DataFrame, top: str, day: date) -> Bill:
     codes = {top, *lines["parent"], *lines["component"]}
     return Bill(lines, await bills.items(session, sorted(codes), day))
 
 
-def _sound(work: Callable[[], Any]) -> Any:
+@contextmanager
+def _refused_as_conflict() -> Iterator[None]:
+    """What a bill of material is refused for is the state it is in, no fault of the request."""
     try:
-        return work()
+        yield
     except (CycleError, TooLarge) as error:
         raise Conflict(str(error)) from error
 
 
-def _finite(costed: Any) -> Any:
-    if not all(math.isfinite(value) for value in (costed["cost"].sum(), costed["quantity"].sum())):
+def _finite(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, as long as their quantities and costs are numbers that JSON can hold."""
+    sums = rows.select(pl.col("quantity", "^cost$").sum()).row(0)
+    if not all(math.isfinite(value) for value in sums):
         raise Conflict("the quantities of this bill of material multiply to numbers too large to work with")
-    return costed
+    return rows
 
 
 async def _kept(
     state: State, cache: str, key: tuple[object, ...], compute: Callable[[], Awaitable[bytes]]
 ) -> Response[Any]:
     """The answer from the cache, else computed; already encoded, as it is kept."""
-    try:
+    with _refused_as_conflict():
         content = await state.cache.answer(cache, key, compute)
-    except (CycleError, TooLarge) as error:
-        raise Conflict(str(error)) from error
     return Response(content, media_type="application/json")
 
 

@@ -184,7 +184,7 @@ async def test_a_tree_with_too_many_places_is_refused(app: Litestar, viewer: htt
         ),
     )
     answer = await viewer.get(f"{API}/items/L0-1/bill-of-material")
-    assert "50,000 places" in assert_problem(answer, 409)["detail"]
+    assert "20,000 places" in assert_problem(answer, 409)["detail"]
     exploded = await read(viewer, "items/L0-1/explosion")
     assert exploded["items"][-1]["quantity"] == 4**7
     assert len(exploded["items"]) == 1 + 4 * 8
