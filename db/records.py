@@ -18,6 +18,7 @@ from sqlalchemy import (
     Double,
     FromClause,
     Numeric,
+    Select,
     Table,
     UniqueConstraint,
     cast,
@@ -53,13 +54,14 @@ from db.paging import Order, Rows
 # Every row has these beside its fields; `feed` says where rows of snapshots come from.
 ALWAYS_SHOWN = ("id", "revision")
 KEPT_BY_US = frozenset({"id", "created_at", "updated_at", "revision", "deleted_at", "search_text", "feed"})
-Operator = Literal["is", "from", "to"]
+Operator = Literal["is", "from", "to", "under"]
 Extra = Callable[[FromClause], ColumnElement[Any]]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A filter: the field is one of `values`, or from / to the one of them, both included."""
+    """A filter: the field is one of `values`, or from / to the one of them, both included, or (`under`) one of them or
+    of what is below them in the tree of codes it refers to."""
 
     field: str
     operator: Operator
@@ -148,6 +150,8 @@ class RecordTable:
                 query = query.where(value >= each.values[0])
             elif each.operator == "to":
                 query = query.where(value <= each.values[0])
+            elif each.operator == "under":
+                query = query.where(value.in_(_codes_under(self.references[each.field].table, each.values)))
             else:
                 query = query.where(value.in_(each.values) if len(each.values) > 1 else value == each.values[0])
         if search:
@@ -155,6 +159,11 @@ class RecordTable:
             pattern = func.lower(f"%{search.replace('/', '//').replace('%', '/%').replace('_', '/_')}%")
             query = query.where(or_(*(text.like(pattern, escape="/") for text in self._searched())))
         return query
+
+    def is_tree(self, name: str) -> bool:
+        """Whether the field refers to a table whose rows have parents in the same table, all by code."""
+        target = self.references[name].table if name in self.references else None
+        return target is not None and "parent" in target.c and "code" in target.c
 
     def _searched(self) -> list[ColumnElement[Any]]:
         """The texts free search looks through: the row's own, else those of what it refers to."""
@@ -191,6 +200,13 @@ def _rows(table: RecordTable, names: tuple[str, ...]) -> Rows:
             matches = reference.table.c.id == reference.column
             source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
     return select(*(table.shown_as(name) for name in names)).select_from(source)
+
+
+def _codes_under(tree: FromClause, tops: Sequence[str]) -> Select[tuple[str]]:
+    """These codes and all below them; a cycle ends where it began."""
+    below = select(tree.c.code).where(tree.c.code.in_(tops)).cte("below", recursive=True)
+    child = tree.alias("child")
+    return select(below.union(select(child.c.code).join(below, child.c.parent == below.c.code)).c.code)
 
 
 def as_uuid(text: str) -> uuid.UUID | None:

@@ -25,6 +25,7 @@ from actors.snapshots import current_jobs
 from fmrp_sdk import load_connectors
 from serve.access import LIMIT_HEADERS, SECURITY_COMPONENTS, SECURITY_REQUIREMENTS, AccessMiddleware
 from serve.bodies import StrictRequest, refuse_null
+from serve.cache import Cache
 from serve.documentation import PageRenderPlugin
 from serve.event_hub import EventHub
 from serve.observation import observed
@@ -38,12 +39,14 @@ from serve.routes import (
     api_keys,
     audit,
     auth,
+    bills,
     demand,
     events,
     forecasts,
     jobs,
     operations,
     plans,
+    plant_settings,
     queue,
     schedules,
     sources,
@@ -121,6 +124,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         app.state["limiter"] = RateLimiter(
             connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s
         )
+        app.state["cache"] = cache = Cache(settings)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)
@@ -130,6 +134,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             await reporter.stop()
             await hub.stop()
             await app.state.data_changes.close()
+            await cache.close()
             await connections.close()
 
     load_work_modules(settings.work_modules)
@@ -165,6 +170,8 @@ def _routes(settings: Settings) -> list[Router]:
             audit.router,
             demand.router,
             *(make_router(resource) for resource in RESOURCES),
+            bills.router,
+            plant_settings.router,
             forecasts.router,
             plans.router,
             jobs.router,

@@ -16,6 +16,7 @@ from db.models.master import (
     UnitConversion,
     Warehouse,
 )
+from db.models.plant import DataVersion, PlantSetting
 from db.models.production import (
     BomLine,
     CalendarDay,
@@ -37,6 +38,7 @@ __all__ = [
     "Capability",
     "CapacityEvent",
     "CapacityLoad",
+    "DataVersion",
     "Demand",
     "DemandMonth",
     "DemandWeek",
@@ -56,6 +58,7 @@ __all__ = [
     "PlannedOrder",
     "PlannedStop",
     "PlanningRun",
+    "PlantSetting",
     "RefreshToken",
     "RejectedRow",
     "RollupPending",

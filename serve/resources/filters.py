@@ -66,8 +66,15 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
     if spec is not None and spec.choices:
         return [_filter(name, name, "is", list[one_of(spec.choices)] | None, _several(name, about))]  # type: ignore[misc]
     if isinstance(kind, Text) and (spec is None or spec.kind is Kind.CODE):
-        return [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
+        found = [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
+        return [*found, _under(name, about)] if resource.table.is_tree(name) else found
     return []
+
+
+def _under(name: str, about: str) -> Filter:
+    parameter = f"{name}_tree"
+    declared = Parameter(query=parameter, max_items=MOST_VALUES, description=f"{about}: one of these or below them.")
+    return _filter(parameter, name, "under", list[_CODE] | None, declared)
 
 
 def _span(name: str, end: Operator, kind: Any, about: str) -> Filter:
