@@ -177,6 +177,27 @@ CONTRACT: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"sales_lines"}))
+def test_every_table_has_a_mapping_that_takes_its_own_field_names(target: str) -> None:
+    mapping = SHIPPED[f"erp_{target}"]
+    fields = {
+        name: spec.example
+        for name, spec in TARGETS[target].fields.items()
+        if name in mapping.columns and spec.example is not None
+    }
+    known = KnownCodes(**{name: ["A-100", "B-110", "S-1", "W-1", "box"] for name in TARGETS[target].references()})
+    cells = [
+        str(value).replace(".", mapping.decimal) if isinstance(value, float) else value for value in fields.values()
+    ]
+    out = io.StringIO()
+    csv.writer(out, delimiter=";").writerows([list(fields), cells])
+    result = take(f"erp_{target}", out.getvalue(), known)
+    assert not faults(result)
+    assert {name: str(value) for name, value in rows_of(result)[0].items() if name in fields} == {
+        name: str(value) for name, value in fields.items()
+    }
+
+
 @pytest.mark.parametrize("mapping", CONTRACT)
 def test_contract_names_are_understood(mapping: str) -> None:
     text, row = CONTRACT[mapping]
