@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.owner import Connections
 from actors.run import JobRun
 from db.models import PlanningRun
-from db.repositories import forecasts, plans, plant
+from db.repositories import alerts, forecasts, plan_details, plans, plant
+from planning.alerts import KINDS
+from planning.alerts import alerts as alerts_of
 from planning.inputs import PlanInputs, PlanParameters
-from planning.plan import plan
+from planning.plan import Plan, plan
 
 
 class PlanningWork:
@@ -37,6 +39,7 @@ class PlanningWork:
             PlanParameters(today=today, horizon_weeks=horizon_weeks),
             lambda fraction, message: run.report(0.1 + 0.7 * fraction, "planning", message),
         )
+        found = await run.in_thread(_alerts, result, inputs, today)
         run.report(0.85, "storing", f"{result.orders.height} planned orders")
         planning_run = PlanningRun(
             job_id=run.job_id,
@@ -49,6 +52,8 @@ class PlanningWork:
 
         async def store(session: AsyncSession) -> None:
             await plans.store(session, planning_run, result.orders, result.capacity)
+            await plan_details.store_stock_parameters(session, planning_run.id, result.stock_parameters)
+            await alerts.settle(session, KINDS, found)
 
         message = f"{result.summary['orders']:,} orders, {result.summary['critical']:,} critical"
         await run.finish(result.summary, message, store)
@@ -66,3 +71,9 @@ class PlanningWork:
             history = await plant.read_weekly_history(session)
         inputs = PlanInputs(**frames, forecast=rows, forecast_series=series, weekly_history=history)
         return inputs, forecast_run.id if forecast_run else None
+
+
+def _alerts(result: Plan, inputs: PlanInputs, today: date) -> pl.DataFrame:
+    return alerts_of(
+        result.orders, result.capacity, result.stock_parameters, result.warnings, inputs.open_orders, today
+    )

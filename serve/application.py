@@ -26,8 +26,24 @@ from serve.event_hub import EventHub
 from serve.observation import observed
 from serve.problems import EXCEPTION_HANDLERS
 from serve.resources.catalogue import RESOURCES
+from serve.resources.results import RESULTS
 from serve.resources.routes import make_router
-from serve.routes import auth, demand, events, forecasts, jobs, operations, plans, queue, schedules, sources
+from serve.routes import (
+    alerts,
+    auth,
+    demand,
+    events,
+    forecast_rows,
+    forecasts,
+    jobs,
+    models,
+    operations,
+    plans,
+    queue,
+    schedules,
+    sources,
+    summary,
+)
 from serve.scrape import ScrapePage
 from serve.security import PUBLIC, build_auth, require_role
 from settings import Settings
@@ -108,7 +124,11 @@ def _routes(settings: Settings) -> list[Router]:
         route_handlers=[
             auth.router,
             demand.router,
-            *(make_router(resource) for resource in RESOURCES),
+            *(make_router(resource) for resource in (*RESOURCES, *RESULTS)),
+            forecast_rows.router,
+            models.router,
+            alerts.router,
+            summary.router,
             forecasts.router,
             plans.router,
             jobs.router,

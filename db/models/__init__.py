@@ -2,6 +2,7 @@
 
 from db.base import Base
 from db.models.access import ApiKey, AuditEntry, RefreshToken, TokenFamily
+from db.models.alert import Alert
 from db.models.control import IngestRun, RejectedRow, Source, SourceFile, UserAccount
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
@@ -25,10 +26,23 @@ from db.models.production import (
     Shift,
     WorkCentre,
 )
-from db.models.results import CapacityLoad, ForecastMetric, ForecastRun, ForecastSeries, PlannedOrder, PlanningRun
+from db.models.registry import ModelVersion
+from db.models.results import (
+    ActionMessage,
+    CapacityLoad,
+    ForecastMetric,
+    ForecastRun,
+    ForecastSeries,
+    Pegging,
+    PlannedOrder,
+    PlanningRun,
+    StockParameter,
+)
 from db.models.series import Capability, Demand, Forecast, SalesLine
 
 __all__ = [
+    "ActionMessage",
+    "Alert",
     "ApiKey",
     "AuditEntry",
     "Base",
@@ -49,7 +63,9 @@ __all__ = [
     "Job",
     "JobLog",
     "KindControl",
+    "ModelVersion",
     "OpenOrder",
+    "Pegging",
     "PlannedOrder",
     "PlannedStop",
     "PlanningRun",
@@ -62,6 +78,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "Stock",
+    "StockParameter",
     "Supplier",
     "SupplierTerm",
     "TokenFamily",
