@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.failure_alerts import job_succeeded
 from actors.owner import Connections
 from actors.run import JobRun
 from db.models import PlanningRun
@@ -54,6 +55,7 @@ class PlanningWork:
             await plans.store(session, planning_run, result.orders, result.capacity)
             await plan_details.store_stock_parameters(session, planning_run.id, result.stock_parameters)
             await alerts.settle(session, KINDS, found)
+            await job_succeeded(session, run.kind, run.parameters)
 
         message = f"{result.summary['orders']:,} orders, {result.summary['critical']:,} critical"
         await run.finish(result.summary, message, store)

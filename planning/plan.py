@@ -111,16 +111,7 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
         orders=orders,
         capacity=capacity,
         stock_parameters=stock_parameters(
-            items,
-            records,
-            sourcing,
-            supply.scheduled,
-            daily,
-            point,
-            eoq,
-            frames.stock,
-            frames.forecast_series,
-            calendar,
+            frames, items, records, sourcing, supply.scheduled, daily, point, eoq, calendar
         ),
         records=weekly_records(records, supply.scheduled, items, calendar),
         warnings=warnings,

@@ -5,7 +5,7 @@ import polars as pl
 
 from planning.arrays import QUANTITY_TOLERANCE, BoolArray, DayArray, FloatArray
 from planning.calendar import Calendar
-from planning.inputs import Findings
+from planning.inputs import Findings, PlanInputs
 from planning.items import ItemTable
 from planning.mrp import MrpRecords
 from planning.supply import Sourcing, on_hand_stock
@@ -14,6 +14,7 @@ WORKING_WEEKS_PER_YEAR = 52
 
 
 def stock_parameters(
+    frames: PlanInputs,
     items: ItemTable,
     records: MrpRecords,
     sourcing: Sourcing,
@@ -21,8 +22,6 @@ def stock_parameters(
     daily_demand: FloatArray,
     reorder_point: FloatArray,
     eoq: FloatArray,
-    stock: pl.DataFrame,
-    forecast_series: pl.DataFrame,
     calendar: Calendar,
 ) -> pl.DataFrame:
     """stock_parameters(item, abc?, xyz?, demand_class?, service_level?, daily_demand_mean, daily_demand_sd?,
@@ -33,7 +32,7 @@ def stock_parameters(
     hand, `stock_out_on` the first day on which stock and open orders do not meet the requirements of the horizon.
     """
     policy, available = sourcing.safety_stock, sourcing.available
-    on_hand = on_hand_stock(stock, items, Findings())
+    on_hand = on_hand_stock(frames.stock, items, Findings())
     short = first_shortage(available, scheduled_receipts, records.gross, calendar)
     classes = ("abc", "xyz", "demand_class")
     frame = pl.DataFrame(
@@ -56,7 +55,7 @@ def stock_parameters(
             "stock_value": _known(on_hand * sourcing.unit_cost()),
         }
     )
-    of_series = forecast_series.select("item", *classes).unique("item", keep="first")
+    of_series = frames.forecast_series.select("item", *classes).unique("item", keep="first")
     return frame.join(of_series, on="item", how="left", maintain_order="left").select(
         "item", *classes, *(name for name in frame.columns if name != "item")
     )

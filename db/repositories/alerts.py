@@ -28,6 +28,20 @@ _STEP = 10_000_000_000
 _SEVERITY = "CASE {0}.severity WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END"
 _URGENCY = f"{_SEVERITY.format('s')} * {_STEP}::float8 + extract(epoch FROM now())::float8"
 
+_RESOLVE = (
+    f"UPDATE alert a SET state = 'resolved', changed_by = '{SYSTEM}', changed_at = now(), revision = a.revision + 1"
+    " WHERE a.state <> 'resolved'"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one subject, and the source it is about."""
+
+    severity: str
+    message: str
+    source: str | None = None
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -38,13 +52,10 @@ class Settled:
     resolved: int
 
 
-async def settle(
-    session: AsyncSession, kinds: Collection[str], found: pl.DataFrame, subjects: Collection[str] | None = None
-) -> Settled:
+async def settle(session: AsyncSession, kinds: Collection[str], found: pl.DataFrame) -> Settled:
     """Hold what was found (columns of FINDINGS, each subject of a kind once) against the alerts of these kinds.
 
-    With `subjects` only those were looked at, and only theirs are resolved. An acknowledged alert that has become more
-    severe is open again. Part of the caller's transaction.
+    An acknowledged alert that has become more severe is open again. Part of the caller's transaction.
     """
     await session.execute(text("SELECT pg_advisory_xact_lock(hashtext('fmrp-alerts'))"))
     ids = pl.Series("id", [str(uuid7()) for _ in range(found.height)], dtype=pl.String)
@@ -72,20 +83,35 @@ async def settle(
     )
     resolved = await _run(
         session,
-        f"UPDATE alert a SET state = 'resolved', changed_by = '{SYSTEM}', changed_at = now(), revision = a.revision + 1"
-        " WHERE a.state <> 'resolved' AND a.kind = ANY(CAST(:kinds AS text[]))"
-        " AND (CAST(:subjects AS text[]) IS NULL OR a.subject = ANY(CAST(:subjects AS text[])))"
+        f"{_RESOLVE} AND a.kind = ANY(CAST(:kinds AS text[]))"
         " AND NOT EXISTS (SELECT FROM staged_alert s WHERE s.kind = a.kind AND s.subject = a.subject)",
         kinds=list(kinds),
-        subjects=None if subjects is None else list(subjects),
     )
     return Settled(raised, repeated, resolved)
 
 
-async def settle_one(session: AsyncSession, kind: str, subject: str, finding: dict[str, Any] | None) -> Settled:
-    """The same for one subject: what is wrong with it (`severity`, `message`, and what it refers to), None if nothing."""
-    rows = [] if finding is None else [{"kind": kind, "subject": subject, **finding}]
-    return await settle(session, [kind], pl.DataFrame(rows, schema=FINDINGS), [subject])
+async def settle_one(session: AsyncSession, kind: str, subject: str, finding: Finding | None) -> None:
+    """The same for one subject: what is wrong with it, or None where nothing is."""
+    if finding is None:
+        await _run(session, f"{_RESOLVE} AND a.kind = :kind AND a.subject = :subject", kind=kind, subject=subject)
+        return
+    await _run(
+        session,
+        "INSERT INTO alert AS a (id, kind, subject, severity, message, source, urgency)"
+        " SELECT s.id, s.kind, s.subject, s.severity, s.message, s.source,"
+        f" {_URGENCY} FROM (SELECT CAST(:id AS uuid) AS id, CAST(:kind AS text) AS kind,"
+        " CAST(:subject AS text) AS subject, CAST(:severity AS text) AS severity, CAST(:message AS text) AS message,"
+        " CAST(:source AS text) AS source) s ON CONFLICT (kind, subject) WHERE state <> 'resolved'"
+        " DO UPDATE SET count = a.count + 1, last_seen = now(), severity = excluded.severity,"
+        " message = excluded.message, urgency = excluded.urgency, revision = a.revision + 1,"
+        f" state = CASE WHEN {_SEVERITY.format('excluded')} > {_SEVERITY.format('a')} THEN 'open' ELSE a.state END",
+        id=uuid7(),
+        kind=kind,
+        subject=subject,
+        severity=finding.severity,
+        message=finding.message,
+        source=finding.source,
+    )
 
 
 async def lock(session: AsyncSession, alert_id: uuid.UUID) -> Alert | None:

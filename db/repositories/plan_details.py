@@ -36,11 +36,12 @@ PEGGING: dict[str, Any] = {
 async def store_stock_parameters(session: AsyncSession, run_id: uuid.UUID, frame: pl.DataFrame) -> None:
     """Store one row an item, in the columns of STOCK_PARAMETERS."""
     await stage(session, "staged", _columns(frame, STOCK_PARAMETERS))
-    names = ", ".join(name for name in STOCK_PARAMETERS if name != "item")
+    names = [name for name in STOCK_PARAMETERS if name != "item"]
     await session.execute(
         text(
-            f"INSERT INTO stock_parameter (run_id, item_id, {names})"
-            f" SELECT :run_id, i.id, {names} FROM (SELECT item, {names} FROM staged) s JOIN item i ON i.code = s.item"
+            f"INSERT INTO stock_parameter (run_id, item_id, {', '.join(names)})"
+            f" SELECT :run_id, i.id, {', '.join(f's.{name}' for name in names)}"
+            " FROM staged s JOIN item i ON i.code = s.item"
         ),
         {"run_id": run_id},
     )

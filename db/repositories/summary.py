@@ -16,7 +16,8 @@ SELECT
   (SELECT to_jsonb(newest) FROM (SELECT id, as_of, created_at, summary FROM planning_run
     ORDER BY created_at DESC LIMIT 1) newest) AS plan,
   (SELECT to_jsonb(newest) FROM (SELECT id, as_of, created_at, items,
-      (SELECT coalesce(jsonb_agg(jsonb_build_object('model', model, 'wql', wql, 'mase', mase, 'wape', wape, 'bias', bias)
+      (SELECT coalesce(jsonb_agg(
+        jsonb_build_object('model', model, 'wql', wql, 'mase', mase, 'wape', wape, 'bias', bias)
         ORDER BY wql NULLS LAST, model), '[]')
        FROM forecast_metric m WHERE m.run_id = r.id AND m.demand_class = 'all') AS accuracy
     FROM forecast_run r ORDER BY created_at DESC LIMIT 1) newest) AS forecast,

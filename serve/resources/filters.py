@@ -58,18 +58,24 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
     spec = resource.target.fields.get(name) if resource.target is not None else None
     kind = resource.table.shown_as(name).type
     about = (spec.about if spec else "") or name
-    choices = spec.choices if spec is not None else resource.choices.get(name, ())
-    if name in _SENTENCES or (name == "run_id" and resource.within is not None):
-        return []
-    if isinstance(kind, Uuid):
-        short = name.removesuffix("_id")
-        return [_filter(short, name, "is", uuid.UUID | None, Parameter(query=short, description=f"Id of the {short}."))]
     if isinstance(kind, Boolean):
         return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
     if isinstance(kind, Date | DateTime):
         return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
     if name in RANGED:
         return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
+    return _matching(resource, name, kind, about)
+
+
+def _matching(resource: Resource, name: str, kind: Any, about: str) -> list[Filter]:
+    """Filters by the value itself: an id, one of some choices, a code."""
+    spec = resource.target.fields.get(name) if resource.target is not None else None
+    choices = spec.choices if spec is not None else resource.choices.get(name, ())
+    if name in _SENTENCES or (name == "run_id" and resource.within is not None):
+        return []
+    if isinstance(kind, Uuid):
+        short = name.removesuffix("_id")
+        return [_filter(short, name, "is", uuid.UUID | None, Parameter(query=short, description=f"Id of the {short}."))]
     if choices:
         return [_filter(name, name, "is", list[one_of(choices)] | None, _several(name, about))]  # type: ignore[misc]
     if isinstance(kind, Text) and (spec is None or spec.kind is Kind.CODE):
