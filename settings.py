@@ -73,7 +73,19 @@ class Settings(BaseSettings):
 
     token_secret: SecretStr | None = Field(default=None, description="Signs log-in tokens; 32 characters or more.")
     token_ttl_s: int = Field(default=900, ge=60, description="Life of an access token.")
+    refresh_ttl_days: float = Field(default=14.0, gt=0, le=365, description="Days a log-in lasts without being used.")
+    password_min_length: int = Field(default=12, ge=8, le=100, description="Characters a new password needs.")
     allowed_origins: tuple[str, ...] = Field(default=(), description="Browser origins that may call the API.")
+    hsts_seconds: int = Field(
+        default=0, ge=0, description="Behind TLS: how long browsers insist on it; 0 says nothing."
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=10, description="Proxies of ours in front of the API, each adding to X-Forwarded-For."
+    )
+    rate_limit_requests: int = Field(
+        default=600, ge=0, description="Requests of one user, key or address in a window; 0 sets no limit."
+    )
+    rate_limit_window_s: float = Field(default=10.0, gt=0, le=3600, description="Length of that window.")
     admin_email: str = "admin@example.com"
 
     upload_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)

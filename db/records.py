@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -77,7 +78,7 @@ class Reference:
     holds: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordTable:
     """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned.
 
@@ -161,13 +162,7 @@ class RecordTable:
 
     def rows(self, names: Iterable[str] | None = None) -> Rows:
         """Select rows with these names (None: all), joined to what they refer to."""
-        shown = [self.shown_as(name) for name in (self.shown if names is None else names)]
-        source: FromClause = self.table
-        for reference in self.references.values():
-            if reference.holds == "id":
-                matches = reference.table.c.id == reference.column
-                source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
-        return select(*shown).select_from(source)
+        return _rows(self, self.shown if names is None else tuple(names))
 
     def matching(
         self, query: Rows, conditions: Sequence[Condition], search: str | None = None, *, deleted: bool = False
@@ -184,7 +179,9 @@ class RecordTable:
             else:
                 query = query.where(value.in_(each.values) if len(each.values) > 1 else value == each.values[0])
         if search:
-            query = query.where(or_(*(text.contains(search.lower(), autoescape=True) for text in self._searched())))
+            # Lower case as the database has it: where its locale is C, that leaves what is not ASCII as it is.
+            pattern = func.lower(f"%{search.replace('/', '//').replace('%', '/%').replace('_', '/_')}%")
+            query = query.where(or_(*(text.like(pattern, escape="/") for text in self._searched())))
         return query
 
     def _searched(self) -> list[ColumnElement[Any]]:
@@ -225,6 +222,17 @@ class RecordTable:
         if (number := as_uuid(key)) is not None:
             matches.append(table.c.id == number)
         return query.where(or_(false(), *matches))
+
+
+@lru_cache(maxsize=1024)
+def _rows(table: RecordTable, names: tuple[str, ...]) -> Rows:
+    """Made once for each set of names: putting forty columns together costs more than asking for them."""
+    source: FromClause = table.table
+    for reference in table.references.values():
+        if reference.holds == "id":
+            matches = reference.table.c.id == reference.column
+            source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
+    return select(*(table.shown_as(name) for name in names)).select_from(source)
 
 
 def as_uuid(text: str) -> uuid.UUID | None:

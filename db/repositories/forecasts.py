@@ -28,6 +28,11 @@ SERIES_ORDER = Order(
 )
 # Item and week together name a row of a run.
 ROWS_ORDER = Order({"item": Item.code}, default="item", key=Forecast.week)
+RUNS_ORDER = Order(
+    {"created_at": ForecastRun.created_at, "as_of": ForecastRun.as_of, "items": ForecastRun.items},
+    default="-created_at",
+    key=ForecastRun.id,
+)
 _METRICS = "series, wql, rmsse, mase, wape, bias, coverage_80"
 
 
@@ -76,13 +81,9 @@ async def latest(session: AsyncSession) -> ForecastRun | None:
     return (await session.execute(query)).scalar_one_or_none()
 
 
-async def runs(session: AsyncSession, limit: int) -> Sequence[ForecastRun]:
-    """Runs, newest first."""
-    return (
-        (await session.execute(select(ForecastRun).order_by(ForecastRun.created_at.desc()).limit(limit)))
-        .scalars()
-        .all()
-    )
+def runs_statement() -> Rows:
+    """All runs."""
+    return select(ForecastRun)
 
 
 async def metrics(session: AsyncSession, run_ids: Sequence[uuid.UUID]) -> Sequence[ForecastMetric]:

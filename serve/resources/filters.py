@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Annotated, Any
 
 from litestar.params import Parameter
@@ -46,6 +47,7 @@ class Filter:
         return Condition(self.field, self.operator, tuple(given) if isinstance(given, list) else (given,))
 
 
+@cache
 def filters_of(resource: Resource) -> tuple[Filter, ...]:
     """The filters of a resource's list."""
     found: list[Filter] = []

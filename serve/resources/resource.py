@@ -17,7 +17,7 @@ AfterWrite = Callable[[AsyncSession, Sequence[Mapping[str, Any]]], Awaitable[Seq
 """Looks at rows just written, in their transaction; what it finds wrong undoes the write."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resource:
     """A table as the API offers it. Without a target it can only be read.
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -54,6 +55,7 @@ class Schemas:
     upsert: type[msgspec.Struct] | None = None
 
 
+@cache
 def make_schemas(resource: Resource) -> Schemas:
     """Make the structs of a resource."""
     name, shown = resource.name_one, [(each, *_answered(resource, each)) for each in resource.table.shown]

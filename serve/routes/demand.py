@@ -10,9 +10,12 @@ from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.repositories import items
+from serve.parameters import text_parameter
 from serve.problems import ERRORS, NotFound
 from serve.schemas import DemandOut, DemandRow, number, some
 from serve.security import VIEWER
+
+ItemCode = Annotated[str, text_parameter("Code of an item.")]
 
 
 @get(
@@ -24,10 +27,10 @@ from serve.security import VIEWER
 )
 async def get_demand(
     session: AsyncSession,
-    item: str,
-    grain: Literal["day", "week"] = "week",
-    from_: Annotated[date | None, Parameter(query="from", description="First day")] = None,
-    to: Annotated[date | None, Parameter(description="Last day")] = None,
+    item: ItemCode,
+    grain: Annotated[Literal["day", "week"], Parameter(description="Length of a period.")] = "week",
+    from_: Annotated[date | None, Parameter(query="from", description="First day.")] = None,
+    to: Annotated[date | None, Parameter(description="Last day.")] = None,
 ) -> DemandOut:
     """A demand series, zero between its first and last period where nothing was sold."""
     found = await items.find(session, item)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.owner import Connections
 from db.models import ForecastRun, IngestRun, Job, PlanningRun, Source
 from db.repositories import alerts, forecasts, plan_details, plans, sources, targets, users
+from serve.forecaster import AdHoc, Forecaster
 from serve.security import AUDIENCE, ISSUER, User
 
 PASSWORD = "correct horse battery"
@@ -284,6 +285,20 @@ async def add_source(session: AsyncSession) -> None:
     """A source whose configuration holds a secret."""
     source = Source(code="inbox", name="Inbox", connector="folder", config={"password": "hush-hush"}, rules=[])
     await sources.put(session, source)
+
+
+async def add_everything(session: AsyncSession) -> None:
+    """Items, forecast, plan and ingestion runs to read."""
+    await add_plant(session)
+    await add_forecast(session)
+    await add_plan(session)
+    await add_ingest_run(session)
+    await add_source(session)
+
+
+async def predict(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
+    """What the forecaster deployment answers."""
+    return (await asyncio.to_thread(Forecaster().predict, [(series, horizon)]))[0]
 
 
 @asynccontextmanager

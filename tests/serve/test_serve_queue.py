@@ -81,7 +81,7 @@ async def test_kinds_are_paused_resumed_and_limited_by_managers(by_role: dict[st
     assert kinds["plan"]["concurrency"] == 3
     assert kinds["day"]["stages"] == ["ingest", "forecast", "plan"]
     assert_problem(await manager.post(f"{API}/job-kinds/dance/pause"), 404)
-    assert_problem(await manager.post(f"{API}/job-kinds/day/pause"), 400)  # its steps are what runs
+    assert_problem(await manager.post(f"{API}/job-kinds/day/pause"), 409)  # its steps are what runs
     assert_problem(await manager.put(f"{API}/job-kinds/plan", json={"concurrency": -1}), 400)
 
 
@@ -122,6 +122,9 @@ async def test_what_cannot_be_scheduled_is_refused_by_field(by_role: dict[str, h
         problem = assert_problem(await manager.post(f"{API}/schedules", json=MORNING | {field: value}), 400)
         assert problem["errors"][0]["field"] == field
     day = MORNING | {"kind": "day", "parameters": {"banana": {}}}
-    assert_problem(await manager.post(f"{API}/schedules", json=day), 400)
+    assert_problem(await manager.post(f"{API}/schedules", json=day), 409)
+    for never in ("0 0 30 2 *", "30-10 * * * *"):
+        problem = assert_problem(await manager.post(f"{API}/schedules", json=MORNING | {"cron": never}), 409)
+        assert problem["errors"][0]["field"] == "cron"
     times = (await manager.get(f"{API}/schedules/preview", params={"cron": "0 6 * * *", "count": 3})).json()
     assert len(times) == 3
