@@ -71,7 +71,8 @@ class IngestionWork:
         source = str(run.parameters.get("source") or sources.UPLOAD)
 
         async def store(session: AsyncSession) -> None:
-            await alerts.settle_one(session, failure_alerts.REFUSED_FILES, source, refused_files(source, totals))
+            if totals["files"]:  # a refused file is not read again: nothing new says nothing about it
+                await alerts.settle_one(session, failure_alerts.REFUSED_FILES, source, refused_files(source, totals))
             await failure_alerts.job_succeeded(session, run.kind, run.parameters)
 
         await run.finish(totals, describe(totals), store)
