@@ -108,6 +108,7 @@ class Settings(BaseSettings):
 
     chronos_model: str | None = Field(default=None, description="Hub id, folder or s3:// path of a Chronos model.")
     forecast_horizon_weeks: int = Field(default=13, ge=1, le=52)
+    rejected_share_alert: float = Field(default=0.05, ge=0, le=1, description="Share of rejected rows that alerts.")
     planning_horizon_weeks: int = Field(default=26, ge=1, le=104)
     required_connectors: tuple[str, ...] = Field(default=(), description="Connectors without which nothing starts.")
 

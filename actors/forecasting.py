@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import metrics
+from actors.failure_alerts import job_succeeded
 from actors.owner import Connections
 from actors.plant_settings import read_settings
 from actors.run import JobRun
@@ -65,6 +66,7 @@ class ForecastingWork:
 
         async def store(session: AsyncSession) -> None:
             await forecasts.store(session, forecast_run, result.forecast, result.series, result.metrics)
+            await job_succeeded(session, run.kind, run.parameters)
 
         accuracy = _accuracy(result.metrics)
         await run.finish(

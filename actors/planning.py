@@ -10,13 +10,16 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.failure_alerts import job_succeeded
 from actors.owner import Connections
 from actors.plant_settings import read_settings
 from actors.run import JobRun
 from db.models import PlanningRun
-from db.repositories import forecasts, plans, plant, plant_settings
+from db.repositories import alerts, forecasts, plan_details, plans, plant, plant_settings
+from planning.alerts import KINDS
+from planning.alerts import alerts as alerts_of
 from planning.inputs import PlanInputs, PlanParameters
-from planning.plan import plan
+from planning.plan import Plan, plan
 
 
 class PlanningWork:
@@ -40,6 +43,7 @@ class PlanningWork:
             parameters,
             lambda fraction, message: run.report(0.1 + 0.7 * fraction, "planning", message),
         )
+        found = await run.in_thread(_alerts, result, inputs, today)
         run.report(0.85, "storing", f"{result.orders.height} planned orders")
         planning_run = PlanningRun(
             job_id=run.job_id,
@@ -52,6 +56,9 @@ class PlanningWork:
 
         async def store(session: AsyncSession) -> None:
             await plans.store(session, planning_run, result.orders, result.capacity)
+            await plan_details.store_stock_parameters(session, planning_run.id, result.stock_parameters)
+            await alerts.settle(session, KINDS, found)
+            await job_succeeded(session, run.kind, run.parameters)
 
         message = f"{result.summary['orders']:,} orders, {result.summary['critical']:,} critical"
         await run.finish(result.summary, message, store)
@@ -84,3 +91,9 @@ class PlanningWork:
             order_cost=settings.default_order_cost,
             holding_rate=settings.default_holding_rate,
         )
+
+
+def _alerts(result: Plan, inputs: PlanInputs, today: date) -> pl.DataFrame:
+    return alerts_of(
+        result.orders, result.capacity, result.stock_parameters, result.warnings, inputs.open_orders, today
+    )

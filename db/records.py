@@ -20,6 +20,7 @@ from sqlalchemy import (
     Numeric,
     Select,
     Table,
+    Text,
     UniqueConstraint,
     cast,
     false,
@@ -51,11 +52,12 @@ from db.models import (
 )
 from db.paging import Order, Rows
 
-# Every row has these beside its fields; `feed` says where rows of snapshots come from.
-ALWAYS_SHOWN = ("id", "revision")
+# Rows have these beside their fields, as far as their table does; `feed` says where rows of snapshots come from.
+_FIRST_SHOWN = ("id", "revision")
 KEPT_BY_US = frozenset({"id", "created_at", "updated_at", "revision", "deleted_at", "search_text", "feed"})
 Operator = Literal["is", "from", "to", "under"]
 Extra = Callable[[FromClause], ColumnElement[Any]]
+LATEST = "latest"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,12 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class RecordTable:
-    """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned."""
+    """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned.
+
+    `looked_up` fields come from the row a reference names: field -> (reference, that row's column). Lists are sorted by
+    `sorted_by` unless asked otherwise, else by the natural key. Where rows are runs, `newest_by` is the column by which
+    the word `latest` names one.
+    """
 
     name: str
     model: type[Base]
@@ -88,6 +95,9 @@ class RecordTable:
     references: Mapping[str, Reference]
     key: tuple[str, ...]
     extras: Mapping[str, Extra] = field(default_factory=dict)
+    looked_up: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    sorted_by: str = ""
+    newest_by: str = ""
 
     @property
     def table(self) -> Table:
@@ -113,7 +123,22 @@ class RecordTable:
     def shown(self) -> tuple[str, ...]:
         """All names a row can be shown with."""
         kept = [name for name in ("feed", "created_at", "updated_at", "deleted_at") if name in self.table.c]
-        return (*ALWAYS_SHOWN, *self.fields, *self.extras, *kept)
+        return (*self.always_shown, *self.fields, *self.looked_up, *self.extras, *kept)
+
+    @property
+    def always_shown(self) -> tuple[str, ...]:
+        """What a row is shown with even when only some fields are asked for."""
+        return tuple(name for name in _FIRST_SHOWN if name in self.table.c)
+
+    def is_nullable(self, name: str) -> bool:
+        """Whether a shown field may be null."""
+        if name in self.looked_up:
+            reference, column = self.looked_up[name]
+            remote = self.references[reference].table.c[column]
+            return self.references[reference].column.nullable is True or remote.nullable is True
+        if name in self.extras:
+            return False
+        return bool((self.column_of(name) if name in self.fields else self.table.c[name]).nullable)
 
     def column_of(self, name: str) -> Column[Any]:
         """The column a field is stored in."""
@@ -125,6 +150,9 @@ class RecordTable:
             return self.columns[name]
         if name in self.references:
             return self.references[name].table.c.code
+        if name in self.looked_up:
+            reference, column = self.looked_up[name]
+            return self.references[reference].table.c[column]
         if name in self.extras:
             return self.extras[name](self.table)
         return self.table.c[name]
@@ -179,12 +207,26 @@ class RecordTable:
     @property
     def order(self) -> Order:
         """By any of its fields; the natural key's first one unless asked otherwise."""
-        names = [*self.fields, *(name for name in ("created_at", "updated_at") if name in self.table.c)]
-        return Order({name: self.value_of(name) for name in names}, self.key[0], self.table.c.id)
+        names = [
+            *self.fields,
+            *self.looked_up,
+            *(name for name in ("created_at", "updated_at") if name in self.table.c),
+        ]
+        return Order({name: self.value_of(name) for name in names}, self.sorted_by or self.key[0], self._tie)
+
+    @property
+    def _tie(self) -> ColumnElement[Any]:
+        """What tells rows apart: the id, or the primary key; of a run's rows what is left of it."""
+        if "id" in self.table.c:
+            return self.table.c.id
+        rest = [column for column in self.table.primary_key if column.name != "run_id"]
+        return rest[0] if len(rest) == 1 else func.concat_ws("/", *(cast(column, Text) for column in rest), type_=Text)
 
     def named(self, query: Rows, key: str) -> Rows:
-        """Narrow rows to the one with this id or, where it has one, this code."""
+        """Narrow rows to the one with this id or, where it has one, this code; `latest` is the newest run."""
         table = self.table
+        if self.newest_by and key == LATEST:
+            return query.order_by(table.c[self.newest_by].desc(), table.c.id.desc()).limit(1)
         matches = [table.c.code == key] if self.has_code else []
         if (number := as_uuid(key)) is not None:
             matches.append(table.c.id == number)
@@ -217,8 +259,16 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-def record_table(name: str, model: type[Base], extras: Mapping[str, Extra] | None = None) -> RecordTable:
-    """Describe a model's table."""
+def record_table(
+    name: str,
+    model: type[Base],
+    extras: Mapping[str, Extra] | None = None,
+    *,
+    looked_up: Mapping[str, tuple[str, str]] | None = None,
+    sorted_by: str = "",
+    newest_by: str = "",
+) -> RecordTable:
+    """Describe a model's table. Of tables without codes, such as runs, a reference is the id itself."""
     table = _table_of(model)
     columns: dict[str, Column[Any]] = {}
     references: dict[str, Reference] = {}
@@ -226,14 +276,17 @@ def record_table(name: str, model: type[Base], extras: Mapping[str, Extra] | Non
         if column.name in KEPT_BY_US:
             continue
         remote = next((key.column for key in column.foreign_keys), None)
-        if remote is not None and remote.name == "id":
+        if remote is not None and "code" not in remote.table.c:
+            columns[column.name] = column
+        elif remote is not None and remote.name == "id":
             called = _field_of(column.name)
             references[called] = Reference(called, column, remote.table.alias(f"{called}_row"), "id")
         else:
             columns[column.name] = column
             if remote is not None:
                 references[column.name] = Reference(column.name, column, remote.table, "code")
-    return RecordTable(name, model, columns, references, _natural_key(model), extras or {})
+    key = _natural_key(model)
+    return RecordTable(name, model, columns, references, key, extras or {}, looked_up or {}, sorted_by, newest_by)
 
 
 def _table_of(model: type[Base]) -> Table:

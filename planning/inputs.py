@@ -50,6 +50,8 @@ COLUMNS: Final[Mapping[str, Mapping[str, pl.DataType]]] = {
     "forecast_series": {
         "item": _TEXT,
         "abc": _TEXT,
+        "xyz": _TEXT,
+        "demand_class": _TEXT,
         "lead_time_mean": _NUMBER,
         "lead_time_quantile": _NUMBER,
         "service_level": _NUMBER,

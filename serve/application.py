@@ -33,23 +33,28 @@ from serve.openapi import Contract, DocumentConfig
 from serve.problems import EXCEPTION_HANDLERS
 from serve.rate_limits import RateLimiter
 from serve.resources.catalogue import RESOURCES
+from serve.resources.results import RESULTS
 from serve.resources.routes import make_router
 from serve.routes import (
     account,
+    alerts,
     api_keys,
     audit,
     auth,
     bills,
     demand,
     events,
+    forecast_rows,
     forecasts,
     jobs,
+    models,
     operations,
     plans,
     plant_settings,
     queue,
     schedules,
     sources,
+    summary,
     users,
 )
 from serve.scrape import ScrapePage
@@ -169,9 +174,13 @@ def _routes(settings: Settings) -> list[Router]:
             api_keys.router,
             audit.router,
             demand.router,
-            *(make_router(resource) for resource in RESOURCES),
+            *(make_router(resource) for resource in (*RESOURCES, *RESULTS)),
             bills.router,
             plant_settings.router,
+            forecast_rows.router,
+            models.router,
+            alerts.router,
+            summary.router,
             forecasts.router,
             plans.router,
             jobs.router,

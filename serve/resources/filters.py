@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +11,7 @@ from functools import cache
 from typing import Annotated, Any
 
 from litestar.params import Parameter
-from sqlalchemy import Boolean, Date, DateTime, Text
+from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, Text, Uuid
 
 from db.records import Condition, Operator
 from ingestion.targets import Kind
@@ -23,9 +24,11 @@ from serve.resources.schemas import one_of
 RANGED = frozenset(
     {
         *("cost", "price", "on_hand", "quantity", "lead_time_days", "priority", "weekday", "rating", "reliability"),
-        *("hours", "value", "rank", "past_due_days"),
+        *("hours", "value", "rank", "past_due_days", "load_share", "coverage_days", "turnover", "available"),
     }
 )
+# Sentences: searched, not matched whole.
+_SENTENCES = frozenset({"message", "subject", "reason", "cause", "verdict"})
 MOST_VALUES = 100
 _CODE = Annotated[str, Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
 
@@ -61,10 +64,22 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
         return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
     if isinstance(kind, Date | DateTime):
         return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
-    if name in RANGED:
+    if name in RANGED and isinstance(kind, Numeric | Integer):
         return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
-    if spec is not None and spec.choices:
-        return [_filter(name, name, "is", list[one_of(spec.choices)] | None, _several(name, about))]  # type: ignore[misc]
+    return _matching(resource, name, kind, about)
+
+
+def _matching(resource: Resource, name: str, kind: Any, about: str) -> list[Filter]:
+    """Filters by the value itself: an id, one of some choices, a code."""
+    spec = resource.target.fields.get(name) if resource.target is not None else None
+    choices = spec.choices if spec is not None else resource.choices.get(name, ())
+    if name in _SENTENCES or (name == "run_id" and resource.within is not None):
+        return []
+    if isinstance(kind, Uuid):
+        short = name.removesuffix("_id")
+        return [_filter(short, name, "is", uuid.UUID | None, Parameter(query=short, description=f"Id of the {short}."))]
+    if choices:
+        return [_filter(name, name, "is", list[one_of(choices)] | None, _several(name, about))]  # type: ignore[misc]
     if isinstance(kind, Text) and (spec is None or spec.kind is Kind.CODE):
         found = [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
         return [*found, _under(name, about)] if resource.table.is_tree(name) else found

@@ -1,5 +1,6 @@
 """The routes of one resource. Annotations are real types here, as each resource has structs of its own."""
 
+import inspect
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -8,11 +9,13 @@ from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import ResponseHeader, State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import record_writes, records
 from db.audit import act_as
 from db.paging import fetch_page
+from db.records import LATEST, RecordTable
 from serve.parameters import Cursor, Limit, Search, sorts
 from serve.preconditions import etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
@@ -23,6 +26,7 @@ from serve.schemas import Listing
 from serve.security import User
 
 Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
+RunKey = Annotated[str, Parameter(max_length=200, description=f"Id of the run, or `{LATEST}`.")]
 _ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
 _LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
 _IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
@@ -31,7 +35,9 @@ _IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 on
 def make_router(resource: Resource) -> Router:
     """All routes of a resource under its path."""
     schemas = make_schemas(resource)
-    handlers: list[HTTPRouteHandler] = [_list(resource, schemas), _read(resource, schemas)]
+    handlers: list[HTTPRouteHandler] = [_list(resource, schemas)]
+    if resource.within is None:
+        handlers.append(_read(resource, schemas))
     if resource.target is not None:
         handlers += [_create(resource, schemas), _change(resource, schemas), _delete(resource)]
     if resource.target is not None and resource.table.is_retired_by_delete:
@@ -42,7 +48,7 @@ def make_router(resource: Resource) -> Router:
 def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     table, filters = resource.table, filters_of(resource)
     names = one_of(table.shown)
-    about = "Only these fields, beside id and revision."
+    about = f"Only these fields{', beside ' + ' and '.join(table.always_shown) if table.always_shown else ''}."
     asked = Parameter(query="fields", max_items=len(table.shown), description=about)
     parameters: dict[str, tuple[Any, Any]] = {
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
@@ -53,19 +59,23 @@ def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     }
     if table.is_searchable:
         parameters["search"] = (Search, None)
+    if resource.within is not None:
+        parameters["key"] = (RunKey, inspect.Parameter.empty)
     if table.is_retired_by_delete:
         about = Parameter(description="The deleted ones instead.")
         parameters["deleted"] = (Annotated[bool, about], False)
 
     async def list_rows(session: AsyncSession, **given: Any) -> Any:
         fields = given["fields"]
-        shown = table.shown if fields is None else tuple(dict.fromkeys((*records.ALWAYS_SHOWN, *fields)))
+        shown = table.shown if fields is None else tuple(dict.fromkeys((*table.always_shown, *fields)))
         query = table.matching(
             table.rows(shown),
             conditions(filters, given),
             given.get("search"),
             deleted=given.get("deleted", False),
         )
+        if resource.within is not None:
+            query = query.where(table.table.c.run_id == await run_id_of(session, resource.within, given["key"]))
         page = await fetch_page(
             session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
         )
@@ -89,18 +99,24 @@ def _read(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "/{key:str}",
         opt={"role": resource.read},
         responses=ERRORS,
-        response_headers=[_ETAG],
+        response_headers=[_ETAG] if "revision" in resource.table.table.c else None,
         operation_id=f"get{resource.name_one}",
         summary=f"One {resource.one}",
-        description=f"By its id{', or its code' if resource.table.has_code else ''}.",
+        description=f"By its id{_or_else(resource)}.",
     )
     async def read_row(request: Request[User, Any, Any], session: AsyncSession, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         row = await _existing(session, resource, key)
-        if request.headers.get("if-none-match") == etag(row.revision):
+        if "revision" in resource.table.table.c and request.headers.get("if-none-match") == etag(row.revision):
             return Response(None, status_code=304, headers=etag_headers(row.revision))
         return _answered(row)
 
     return read_row
+
+
+def _or_else(resource: Resource) -> str:
+    if resource.table.newest_by:
+        return f", or `{LATEST}`"
+    return ", or its code" if resource.table.has_code else ""
 
 
 def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
@@ -214,6 +230,14 @@ async def _existing(session: AsyncSession, resource: Resource, key: str) -> Any:
     return row
 
 
+async def run_id_of(session: AsyncSession, runs: RecordTable, key: str) -> Any:
+    """The id of the run with that id, or of the newest."""
+    found = (await session.execute(runs.named(select(runs.table.c.id), key))).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"there is no {runs.table.name.replace('_', ' ')} {key!r}")
+    return found
+
+
 async def _locked(
     session: AsyncSession, resource: Resource, key: str, if_match: str | None, *, deleted: bool = False
 ) -> Any:
@@ -234,4 +258,5 @@ async def _written(session: AsyncSession, resource: Resource, key: str) -> Any:
 
 
 def _answered(row: Any, status: int = 200) -> Response[Any]:
-    return Response(dict(row._mapping), status_code=status, headers=etag_headers(row.revision))
+    shown = dict(row._mapping)
+    return Response(shown, status_code=status, headers=etag_headers(row.revision) if "revision" in shown else None)

@@ -73,7 +73,7 @@ class PredictOut(msgspec.Struct, frozen=True):
     forecasts: list[PredictedOut]
 
 
-@get("/", opt=VIEWER, responses=ERRORS, operation_id="listForecastRuns", summary="Forecast runs, newest first")
+@get("/", opt=VIEWER, responses=ERRORS, operation_id="listForecasts", summary="Forecast runs, newest first")
 async def list_runs(
     session: AsyncSession,
     sort: Annotated[str | None, sorts(forecasts.RUNS_ORDER)] = None,
