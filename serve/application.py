@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +28,7 @@ from serve.observation import observed
 from serve.problems import EXCEPTION_HANDLERS
 from serve.resources.catalogue import RESOURCES
 from serve.resources.routes import make_router
+from serve.resources.transfer_routes import AT_ONCE, MULTIPART_ROOM
 from serve.routes import auth, demand, events, forecasts, jobs, operations, plans, queue, schedules, sources
 from serve.scrape import ScrapePage
 from serve.security import PUBLIC, build_auth, require_role
@@ -34,8 +36,6 @@ from settings import Settings
 
 PREFIX = "/api/v1"
 BODY_LIMIT = 1024 * 1024
-# What multipart encoding adds to a file of the largest size taken.
-MULTIPART_ROOM = 64 * 1024
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -73,6 +73,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
+        app.state["transfers"] = asyncio.Semaphore(AT_ONCE)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)
@@ -108,7 +109,7 @@ def _routes(settings: Settings) -> list[Router]:
         route_handlers=[
             auth.router,
             demand.router,
-            *(make_router(resource) for resource in RESOURCES),
+            *(make_router(resource, settings.upload_max_bytes) for resource in RESOURCES),
             forecasts.router,
             plans.router,
             jobs.router,

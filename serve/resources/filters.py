@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from litestar.params import Parameter
 from sqlalchemy import Boolean, Date, DateTime, Text
 
+from db.paging import Rows
 from db.records import Condition, Operator
 from ingestion.targets import Kind
 from ingestion.targets.fields import MAX_CODE_CHARS
-from serve.parameters import LARGEST, NO_CONTROL
+from serve.parameters import LARGEST, NO_CONTROL, Search
 from serve.resources.resource import Resource
 from serve.resources.schemas import one_of
 
@@ -101,6 +102,23 @@ def with_parameters(handler: Callable[..., Any], parameters: Mapping[str, tuple[
 def filter_parameters(filters: tuple[Filter, ...]) -> dict[str, tuple[Any, Any]]:
     """Parameters of a handler for these filters; its names keep clear of Litestar's own."""
     return {f"by_{each.parameter}": (each.annotation, None) for each in filters}
+
+
+def list_parameters(resource: Resource) -> dict[str, tuple[Any, Any]]:
+    """Parameters that narrow a list of the resource: its filters, free text, and deleted or not."""
+    parameters = filter_parameters(filters_of(resource))
+    if resource.table.is_searchable:
+        parameters["search"] = (Search, None)
+    if resource.table.is_retired_by_delete:
+        about = Parameter(description="The deleted ones instead.")
+        parameters["deleted"] = (Annotated[bool, about], False)
+    return parameters
+
+
+def narrowed(resource: Resource, query: Rows, given: Mapping[str, Any]) -> Rows:
+    """The rows a request asks for with `list_parameters`."""
+    wanted = conditions(filters_of(resource), given)
+    return resource.table.matching(query, wanted, given.get("search"), deleted=given.get("deleted", False))
 
 
 def conditions(filters: tuple[Filter, ...], given: Mapping[str, Any]) -> list[Condition]:

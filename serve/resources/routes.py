@@ -13,12 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import record_writes, records
 from db.audit import act_as
 from db.paging import fetch_page
-from serve.parameters import Cursor, Limit, Search, sorts
+from serve.parameters import Cursor, Limit, sorts
 from serve.preconditions import etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
-from serve.resources.filters import conditions, filter_parameters, filters_of, with_parameters
+from serve.resources.announce import announce
+from serve.resources.filters import list_parameters, narrowed, with_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
+from serve.resources.transfer_routes import transfer_handlers
 from serve.schemas import Listing
 from serve.security import User
 
@@ -28,10 +30,11 @@ _LOCATION = ResponseHeader(name="Location", description="Where the row is.", doc
 _IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
 
 
-def make_router(resource: Resource) -> Router:
-    """All routes of a resource under its path."""
+def make_router(resource: Resource, upload_max_bytes: int) -> Router:
+    """All routes of a resource under its path; files up to so many bytes are taken."""
     schemas = make_schemas(resource)
     handlers: list[HTTPRouteHandler] = [_list(resource, schemas), _read(resource, schemas)]
+    handlers += transfer_handlers(resource, schemas, upload_max_bytes)
     if resource.target is not None:
         handlers += [_create(resource, schemas), _change(resource, schemas), _delete(resource)]
     if resource.target is not None and resource.table.is_retired_by_delete:
@@ -40,32 +43,22 @@ def make_router(resource: Resource) -> Router:
 
 
 def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
-    table, filters = resource.table, filters_of(resource)
+    table = resource.table
     names = one_of(table.shown)
     about = "Only these fields, beside id and revision."
     asked = Parameter(query="fields", max_items=len(table.shown), description=about)
     parameters: dict[str, tuple[Any, Any]] = {
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
-        **filter_parameters(filters),
+        **list_parameters(resource),
         "sort": (Annotated[str | None, sorts(table.order)], None),
         "limit": (Limit, 50),
         "cursor": (Cursor, None),
     }
-    if table.is_searchable:
-        parameters["search"] = (Search, None)
-    if table.is_retired_by_delete:
-        about = Parameter(description="The deleted ones instead.")
-        parameters["deleted"] = (Annotated[bool, about], False)
 
     async def list_rows(session: AsyncSession, **given: Any) -> Any:
         fields = given["fields"]
         shown = table.shown if fields is None else tuple(dict.fromkeys((*records.ALWAYS_SHOWN, *fields)))
-        query = table.matching(
-            table.rows(shown),
-            conditions(filters, given),
-            given.get("search"),
-            deleted=given.get("deleted", False),
-        )
+        query = narrowed(resource, table.rows(shown), given)
         page = await fetch_page(
             session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
         )
@@ -123,6 +116,7 @@ def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
             columns = await record_writes.resolve(session, table, values)
             row_id = await record_writes.add(session, table, columns)
             row = await _written(session, resource, str(row_id))
+        await announce(state.connections, resource.path, 1, request.user.email)
         response = _answered(row, 201)
         response.headers["Location"] = f"{request.url.path.rstrip('/')}/{quote(str(row_id))}"
         return response
@@ -157,6 +151,7 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
                 await record_writes.change(session, table, row_id, columns)
             row = await _written(session, resource, str(row_id))
             resource.check_rules(row._mapping)
+        await announce(state.connections, resource.path, 1, request.user.email)
         return _answered(row)
 
     return change_row
@@ -179,6 +174,7 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"))
             await act_as(session, request.user.email)
             await record_writes.remove(session, resource.table, row_id)
+        await announce(state.connections, resource.path, 1, request.user.email)
 
     return delete_row
 
@@ -202,6 +198,7 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
             await act_as(session, request.user.email)
             await record_writes.restore(session, resource.table, row_id)
             row = await _written(session, resource, str(row_id))
+        await announce(state.connections, resource.path, 1, request.user.email)
         return _answered(row)
 
     return restore_row

@@ -31,7 +31,7 @@ PUBLIC_PATHS = {
 }
 # The socket looks at ticket or token itself, before it accepts: test_serve_events.py.
 OWN_CHECK_PATHS = {f"{API}/events"}
-SAMPLES = {"code:str": "A-100", "item:str": "A-100", "path:str": "nothing", "kind:str": "plan"}
+SAMPLES = {"code:str": "A-100", "key:str": "A-100", "item:str": "A-100", "path:str": "nothing", "kind:str": "plan"}
 
 
 def routes(app: Litestar) -> Iterator[tuple[str, str, str]]:

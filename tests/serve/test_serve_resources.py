@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from litestar import Litestar
 from serve_world import API, assert_problem
 
 pytestmark = pytest.mark.usefixtures("plant")
