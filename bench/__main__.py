@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench import database, events, forecasting, observability, planning, queue
+from bench import database, events, forecasting, observability, planning, queue, transfer
 
 
 def main() -> None:
     """Run them all."""
-    for benchmark in (database, forecasting, planning, queue, observability, events):
+    for benchmark in (database, transfer, forecasting, planning, queue, observability, events):
         print(f"\n== {(benchmark.__doc__ or benchmark.__name__).splitlines()[0]}")
         benchmark.main()
 

@@ -86,21 +86,18 @@ async def test_only_so_many_errors_are_told(manager: httpx.AsyncClient) -> None:
     assert [each["line"] for each in report["errors"]] == list(range(1, 1001))
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"rows": []}, "rows"),
-        ({"rows": [{"code": "N"}] * 5001}, "rows"),
-        ({"rows": [{"name": "no key"}]}, "rows"),
-        ({"rows": [{"code": "N", "colour": "red"}]}, "rows"),
-        ({"rows": [{"code": "N", "price": -1}]}, "rows"),
-        ({"rows": [{"code": "N", "name": None}]}, "rows"),
-        ({}, "rows"),
-    ],
-)
-async def test_what_is_no_list_of_rows_is_refused(manager: httpx.AsyncClient, body: dict[str, Any], field: str) -> None:
-    problem = assert_problem(await manager.post(f"{API}/items/bulk", json=body), 400)
-    assert field in str(problem)
+async def test_what_is_no_list_of_rows_is_refused(manager: httpx.AsyncClient) -> None:
+    for body in (
+        {"rows": []},
+        {"rows": [{"code": "N"}] * 5001},
+        {"rows": [{"name": "no key"}]},
+        {"rows": [{"code": "N", "colour": "red"}]},
+        {"rows": [{"code": "N", "price": -1}]},
+        {"rows": [{"code": "N", "name": None}]},
+        {},
+    ):
+        problem = assert_problem(await manager.post(f"{API}/items/bulk", json=body), 400)
+        assert "rows" in str(problem)
 
 
 async def test_more_than_other_routes_take_and_not_without_end(manager: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""Import and export of every table, CSV and XLSX: what goes out comes back the same, and what is wrong is told by line."""
+"""Import and export of every table, CSV and XLSX: what goes out comes back the same, what is wrong is told by line."""
 
 from __future__ import annotations
 
@@ -161,28 +161,26 @@ def bomb() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("empty.csv", b""),
-        ("header.csv", b"code,name\n"),
-        ("blank.csv", b" \n \n"),
-        ("none.csv", b"colour,shape\nred,round\n"),
-        ("twice.csv", b"code,code\n1,2\n"),
-        ("picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(100)),
-        ("binary.csv", bytes(range(256)) * 20),
-        ("page.csv", b"<!doctype html><html></html>"),
-        ("text.xlsx", b"code,name\nA,B\n"),
-        ("broken.xlsx", as_xlsx([{"code": "A"}])[:-200]),
-        ("bomb.xlsx", bomb()),
-        ("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)),
-    ],
-)
-async def test_a_file_that_is_none_is_refused_whole(
-    app: Litestar, manager: httpx.AsyncClient, name: str, content: bytes
-) -> None:
-    problem = assert_problem(await hand_in(manager, "items", content, name), 409)
-    assert [each["field"] for each in problem["errors"]] == ["file"]
+NO_TABLES = {
+    "empty.csv": b"",
+    "header.csv": b"code,name\n",
+    "blank.csv": b" \n \n",
+    "none.csv": b"colour,shape\nred,round\n",
+    "twice.csv": b"code,code\n1,2\n",
+    "picture.csv": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "binary.csv": bytes(range(256)) * 20,
+    "page.csv": b"<!doctype html><html></html>",
+    "text.xlsx": b"code,name\nA,B\n",
+    "broken.xlsx": as_xlsx([{"code": "A"}])[:-200],
+    "bomb.xlsx": bomb(),
+    "old.xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+}
+
+
+async def test_a_file_that_is_none_is_refused_whole(app: Litestar, manager: httpx.AsyncClient) -> None:
+    for name, content in NO_TABLES.items():
+        problem = assert_problem(await hand_in(manager, "items", content, name), 409)
+        assert [each["field"] for each in problem["errors"]] == ["file"], name
     assert await scalar(app, "SELECT count(*) FROM item") == 6
 
 
@@ -262,23 +260,23 @@ async def test_an_export_has_the_rows_of_the_list_in_its_order(manager: httpx.As
     assert_problem(await manager.get(f"{API}/items/export?sort=colour"), 400)
 
 
-@pytest.mark.parametrize("path", PATHS)
-async def test_a_template_names_and_explains_every_field(viewer: httpx.AsyncClient, path: str) -> None:
-    target = next(each.target for each in RESOURCES if each.path == path)
-    assert target is not None
-    plain = await viewer.get(f"{API}/{path}/template")
-    assert plain.content.decode("utf-8-sig").strip().split(",") == list(target.fields)
-    answer = await viewer.get(f"{API}/{path}/template?format=xlsx")
-    book = fastexcel.read_excel(answer.content)
-    assert len(book.sheet_names) == 2
-    assert book.load_sheet(0).to_polars().columns == list(target.fields)
-    told = book.load_sheet("Fields").to_polars()
-    assert told["field"].to_list() == list(target.fields)
-    assert told["meaning"].null_count() < told.height
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        sheet = archive.read("xl/worksheets/sheet1.xml").decode()
-    for spec in target.fields.values():
-        assert not spec.choices or ",".join(spec.choices) in sheet
+async def test_a_template_names_and_explains_every_field(viewer: httpx.AsyncClient) -> None:
+    for resource in RESOURCES:
+        if (target := resource.target) is None:
+            continue
+        plain = await viewer.get(f"{API}/{resource.path}/template")
+        assert plain.content.decode("utf-8-sig").strip().split(",") == list(target.fields)
+        answer = await viewer.get(f"{API}/{resource.path}/template?format=xlsx")
+        book = fastexcel.read_excel(answer.content)
+        assert len(book.sheet_names) == 2
+        assert book.load_sheet(0).to_polars().columns == list(target.fields)
+        told = book.load_sheet("Fields").to_polars()
+        assert told["field"].to_list() == list(target.fields)
+        assert told["meaning"].null_count() < told.height
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            sheet = archive.read("xl/worksheets/sheet1.xml").decode()
+        for spec in target.fields.values():
+            assert not spec.choices or ",".join(spec.choices) in sheet
 
 
 async def test_a_filled_template_is_taken(manager: httpx.AsyncClient) -> None:
