@@ -83,9 +83,7 @@ async def measure(settings: Settings) -> None:
         ):
             await _import(client, what, items(price), file_format)  # type: ignore[arg-type]
         for file_format in ("csv", "xlsx"):
-            answer = await _timed(
-                f"export, {file_format}", client.get("/items/export", params={"format": file_format})
-            )
+            answer = await _timed(f"export, {file_format}", client.get("/items/export", params={"format": file_format}))
             print(f"  {len(answer.content) / 1e6:.1f} MB")
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Annotated, Any
 
 from litestar.params import Parameter
+from msgspec import Meta
 from sqlalchemy import Boolean, Date, DateTime, Text
 
 from db.paging import Rows
@@ -27,7 +28,8 @@ RANGED = frozenset(
     }
 )
 MOST_VALUES = 100
-_CODE = Annotated[str, Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
+# Within a list it is msgspec that looks at each.
+_CODE = Annotated[str, Meta(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
 
 
 @dataclass(frozen=True)

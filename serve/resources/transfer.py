@@ -131,7 +131,7 @@ async def transfer(
         broken = await _broken(merge, resource, rows)
         await merge.drop(broken["line"].to_list())
         stored = await merge.store()
-        await _check_written(session, resource, rows.filter(~pl.col(LINE).is_in(broken["line"].implode())))
+        await _check_written(session, resource, rows, broken["line"])
         await (session.rollback() if dry_run else session.commit())
     if not dry_run and (changed := stored.created + stored.updated):
         await announce(connections, resource.path, changed, actor)
@@ -166,16 +166,19 @@ async def _broken(merge: Merge, resource: Resource, rows: pl.DataFrame) -> pl.Da
     return pl.DataFrame([(line, *told) for line, told in found.items()], schema=_BROKEN, orient="row")
 
 
-async def _check_written(session: AsyncSession, resource: Resource, rows: pl.DataFrame) -> None:
-    """Hold the rows, now that they are written, against the rule that has to see them in their place.
+async def _check_written(session: AsyncSession, resource: Resource, rows: pl.DataFrame, left_out: pl.Series) -> None:
+    """Hold the rows, now that they are written, against the rule that has to see them in their place. They are told
+    with their `line`, unless that is a field of theirs.
 
     Raises:
         RuleBroken: they break it; none is kept, as the rule is over all of them.
     """
-    if resource.after_write is None or rows.is_empty():
+    if resource.after_write is None:
         return
-    written: Sequence[Mapping[str, Any]] = rows.rename({LINE: "line"}).to_dicts()
-    if errors := await resource.after_write(session, written):
+    written = rows.filter(~pl.col(LINE).is_in(left_out.implode()))
+    if "line" not in written.columns:
+        written = written.rename({LINE: "line"})
+    if written.height and (errors := await resource.after_write(session, written.to_dicts())):
         raise RuleBroken(errors)
 
 

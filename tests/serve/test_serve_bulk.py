@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 from serve_world import API, assert_problem
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from transfer_world import checked, counts
+
+from serve.problems import FieldError, RuleBroken
+from serve.resources.catalogue import RESOURCES
+from serve.resources.schemas import make_schemas
+from serve.resources.transfer import TransferReport, list_reader, transfer
 
 pytestmark = pytest.mark.usefixtures("plant")
 
@@ -104,6 +113,33 @@ async def test_more_than_other_routes_take_and_not_without_end(manager: httpx.As
     rows = [{"code": "A-100", "note": "n" * 500}] * 4000
     assert counts(await bulk(manager, "items", rows)) == (0, 1, 0, 3999, 0)
     assert_problem(await manager.post(f"{API}/items/bulk", content=b" " * (17 * 1024 * 1024)), 413)
+
+
+async def test_rows_that_together_break_a_rule_of_the_table_are_refused_together(
+    app: Litestar, manager: httpx.AsyncClient
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def after_write(_session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> Sequence[FieldError]:
+        seen.extend(dict(row) for row in rows)
+        return [FieldError(f"rows[{row['line']}]", "closes a circle") for row in rows if row["component"] == "A-200"]
+
+    guarded = replace(next(each for each in RESOURCES if each.path == "bom-lines"), after_write=after_write)
+    connections = app.state.connections
+
+    async def send(components: list[str]) -> TransferReport:
+        rows = msgspec.convert(
+            [{"parent": "A-100", "component": each, "version": "1", "quantity_per": 1} for each in components],
+            list[make_schemas(guarded).upsert],  # type: ignore[misc]
+        )
+        return await transfer(connections, guarded, list_reader(guarded, rows), actor="test", dry_run=False)
+
+    assert (await send(["C%50", "NOBODY"])).created == 1
+    assert [(row["line"], row["component"]) for row in seen] == [(1, "C%50")]
+    with pytest.raises(RuleBroken) as refused:
+        await send(["=1+1", "A-200"])
+    assert [each.field for each in refused.value.errors] == ["rows[2]"]
+    assert (await manager.get(f"{API}/bom-lines?component=%3D1%2B1")).json()["total"] == 0
 
 
 async def test_roles(by_role: dict[str, httpx.AsyncClient]) -> None:

@@ -258,6 +258,7 @@ async def test_an_export_has_the_rows_of_the_list_in_its_order(manager: httpx.As
         assert [row["id"] for row in from_csv(exported.content)] == [row["id"] for row in listed], asked
     assert_problem(await manager.get(f"{API}/items/export?format=pdf"), 400)
     assert_problem(await manager.get(f"{API}/items/export?sort=colour"), 400)
+    assert_problem(await manager.get(f"{API}/items/export?category=a&category=b%0Bc"), 400)
 
 
 async def test_a_template_names_and_explains_every_field(viewer: httpx.AsyncClient) -> None:
