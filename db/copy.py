@@ -5,6 +5,7 @@ Frames carry natural codes; the SQL that merges a staged frame into its table re
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any
 
@@ -59,6 +60,10 @@ async def read_frame(
     buffer = io.BytesIO()
     with database_span("COPY", "query"):
         await driver.copy_from_query(query, *args, output=buffer, format="csv")
+    return await asyncio.to_thread(_parsed, buffer, schema)
+
+
+def _parsed(buffer: io.BytesIO, schema: dict[str, Any]) -> pl.DataFrame:
     buffer.seek(0)
     if not buffer.getbuffer().nbytes:
         return pl.DataFrame(schema=schema)

@@ -23,6 +23,8 @@ from db.records import RecordTable, Reference
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 STAGED = "staged"
+LINE = "file_line"
+"""Column of a frame to merge that names its rows: no table has such a field, while order lines have one called line."""
 
 
 class UnknownReference(ValueError):
@@ -114,8 +116,8 @@ class Merge:
     """The rows of one frame on their way into their table, in the caller's transaction.
 
     The frame has fields of the table (the key among them, each once; an empty part of it is the table's default) and
-    `line`, which names a row. It is staged first, so that callers can ask which rows would be new and drop some before
-    they are stored.
+    may have LINE, which names a row. It is staged first, so that callers can ask which rows would be new and drop some
+    before they are stored.
 
     Raises:
         ValueError: the frame lacks a part of the key that has no default.
@@ -146,7 +148,7 @@ class Merge:
 
     async def new_lines(self) -> list[int]:
         """Lines of rows whose key is not stored yet."""
-        query = f"SELECT s.line FROM {STAGED} s {self._joins} WHERE NOT EXISTS ({self._stored})"
+        query = f"SELECT s.{LINE} FROM {STAGED} s {self._joins} WHERE NOT EXISTS ({self._stored})"
         return list((await self._session.execute(text(query))).scalars())
 
     async def retired_lines(self) -> list[int]:
@@ -154,13 +156,22 @@ class Merge:
         if not self._table.is_retired_by_delete:
             return []
         retired = f"{self._stored} AND t.deleted_at IS NOT NULL"
-        query = f"SELECT s.line FROM {STAGED} s {self._joins} WHERE EXISTS ({retired})"
+        query = f"SELECT s.{LINE} FROM {STAGED} s {self._joins} WHERE EXISTS ({retired})"
+        return list((await self._session.execute(text(query))).scalars())
+
+    async def out_of_order(self, early: str, late: str) -> list[int]:
+        """Lines of rows that, over what is stored, would leave `late` before `early`."""
+        became = {
+            name: f"coalesce({self._value(name)}, t.{self._table.column_of(name).name})" for name in (early, late)
+        }
+        broken = f"{self._same_key} AND {became[late]} < {became[early]}"
+        query = f"SELECT s.{LINE} FROM {STAGED} s {self._joins} JOIN {self._name} t ON {broken}"
         return list((await self._session.execute(text(query))).scalars())
 
     async def drop(self, lines: list[int]) -> None:
         """Leave these rows out."""
         if lines:
-            await self._session.execute(text(f"DELETE FROM {STAGED} WHERE line = ANY(:lines)"), {"lines": lines})
+            await self._session.execute(text(f"DELETE FROM {STAGED} WHERE {LINE} = ANY(:lines)"), {"lines": lines})
 
     async def store(self, *, snapshot: bool = False) -> Merged:
         """Insert what is not there, update what is and differs; as a snapshot, delete what the feed no longer holds.
@@ -261,7 +272,8 @@ class Merge:
             if name not in self._table.key:
                 column = self._table.column_of(name).name
                 yield column, f"coalesce({self._value(name)}, t.{column})"
-        if "feed" in self._table.table.c:
+        # What people change by hand stays in the feed it came from, whose next file may have more to say of it.
+        if self._feed is not None and "feed" in self._table.table.c:
             yield "feed", "CAST(:feed AS text)"
 
     def _update(self) -> str:

@@ -9,6 +9,7 @@ import re
 import polars as pl
 
 from ingestion.errors import WrongColumns
+from ingestion.formula_text import unmarked
 from ingestion.mapping import Column, Mapping
 from ingestion.table import Parsed, header_key
 from ingestion.targets import DTYPES, TARGETS, Kind, literal
@@ -83,8 +84,10 @@ def _needs_column(field: str, mapping: Mapping) -> bool:
 
 
 def _text(source: pl.Expr, column: Column) -> pl.Expr:
-    """Strip, upper, values; an empty text is null."""
+    """Strip, unmark, upper, values; an empty text is null."""
     text = source.str.strip_chars() if column.strip else source
+    if column.unmark:
+        text = unmarked(text)
     if column.upper:
         text = text.str.to_uppercase()
     if column.values:
@@ -103,7 +106,7 @@ def _typed(field: str, mapping: Mapping, *, plain: bool, filled: bool) -> pl.Exp
     default = literal(kind, column.default)
     target = TARGETS[mapping.target]
     # A file without the column says nothing of it: what is stored stays, and a new row gets the table's default.
-    if default is None and spec is not None and (filled or field in target.key):
+    if default is None and spec is not None and (field in target.key or (filled and not mapping.partial)):
         default = spec.default
     fallback = pl.lit(default, dtype=DTYPES[kind])
     if not filled:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ingestion.clean import items_to_create, one_row_per_key
-from ingestion.convert import to_fields
+from ingestion.convert import LINE, to_fields
 from ingestion.errors import IngestionError
 from ingestion.limits import Limits
 from ingestion.mapping import Mapping
@@ -22,13 +22,15 @@ Progress = Callable[[float, str], None]
 class Ingested:
     """What a file came to. read == taken + merged + rejected_count, always.
 
-    rows: the target's columns and dtypes, file order. new_items: items to create before the rows, columns of items.
-    rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), by line.
+    rows: the target's columns and dtypes, file order; lines: where each stood (i64). new_items: items to create before
+    the rows, columns of items. rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), by
+    line.
     """
 
     target: str
     grain: str
     rows: pl.DataFrame
+    lines: pl.Series
     new_items: pl.DataFrame
     rejected: pl.DataFrame
     read: int
@@ -51,25 +53,38 @@ def ingest(
     that breaks a rule only rejects itself.
     """
     tell = on_progress or _silent
-    known = known or KnownCodes()
-    target = TARGETS[mapping.target]
     try:
         tell(0.0, "parse")
         parsed = parse(content, file_name, limits or Limits(), mapping.parse_options())
-        tell(0.4, "map")
-        fields = to_fields(parsed, mapping, file_name)
+        return ingest_rows(parsed, mapping, known, file_name, on_progress)
     except IngestionError as error:
         raise error.in_file(file_name) from error.__cause__
+
+
+def ingest_rows(
+    parsed: Parsed,
+    mapping: Mapping,
+    known: KnownCodes | None = None,
+    file_name: str = "",
+    on_progress: Progress | None = None,
+) -> Ingested:
+    """Maps, validates and cleans a table of texts, wherever it comes from. See `ingest`."""
+    tell = on_progress or _silent
+    known = known or KnownCodes()
+    target = TARGETS[mapping.target]
+    tell(0.4, "map")
+    fields = to_fields(parsed, mapping, file_name)
     tell(0.6, "validate")
     good, broken = split_rows(fields, mapping, known)
     tell(0.8, "clean")
     kept, merged = one_row_per_key(good, target)
-    rejected = _rejected(parsed, broken)
+    rejected = rejected_rows(parsed, broken)
     rows = kept.select(pl.col(name).cast(dtype) for name, dtype in target.schema().items())
     result = Ingested(
         target=target.name,
         grain=mapping.grain or target.grain,
         rows=rows,
+        lines=kept[LINE].cast(pl.Int64).alias("line"),
         new_items=items_to_create(kept, mapping, known),
         rejected=rejected,
         read=parsed.read,
@@ -81,8 +96,8 @@ def ingest(
     return result
 
 
-def _rejected(parsed: Parsed, broken: pl.DataFrame) -> pl.DataFrame:
-    """Rows that broke a rule, with what stood in the file, and those that were malformed to begin with."""
+def rejected_rows(parsed: Parsed, broken: pl.DataFrame) -> pl.DataFrame:
+    """Rows that broke a rule (line, field, reason) with what stood in the file, and those malformed to begin with."""
     names = [column for column in parsed.frame.columns if column != "line"]
     labels = _labels(parsed.columns)
     raw = pl.struct(pl.col(name).alias(label) for name, label in zip(names, labels, strict=True)).struct.json_encode()

@@ -23,11 +23,12 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """Where a field comes from and what is done to its text, in this order: strip, upper, values, default.
+    """Where a field comes from and what is done to its text, in this order: strip, unmark, upper, values, default.
 
     names: accepted headers; case, blanks and punctuation do not matter. constant: the same value for every row.
     values: replaces whole texts, looked up without regard to case. required: None leaves it to the table.
     date_formats: in place of the mapping's. type: only for columns the table does not have (for filters or new items).
+    unmark: takes off the apostrophe that our own exports put before what would run as a formula.
     """
 
     names: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Column(_Strict):
     date_formats: tuple[str, ...] = ()
     values: dict[str, str] = Field(default_factory=dict)
     strip: bool = True
+    unmark: bool = False
     upper: bool = False
     whole: bool = False
 
@@ -107,7 +109,10 @@ class CreatedItem(_Strict):
 
 
 class Mapping(_Strict):
-    """One template. `grain` says what a row is where the table knows several: daily total or invoice line."""
+    """One template. `grain` says what a row is where the table knows several: daily total or invoice line.
+
+    partial: rows only change what they name, by their key: no other field is required, and defaults stay out of it.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     description: str = ""
@@ -119,6 +124,7 @@ class Mapping(_Strict):
     thousands: Literal["", ".", ",", " ", "'"] = ""
     date_formats: Annotated[tuple[str, ...], Field(min_length=1)] = ("%Y-%m-%d",)
     sheet: str = ""
+    partial: bool = False
     columns: dict[str, Column]
     filters: tuple[RowFilter, ...] = ()
     unknown_items: Literal["create", "refuse"] = "refuse"
@@ -202,6 +208,8 @@ class Mapping(_Strict):
 
     def is_required(self, field: str) -> bool:
         """Whether the file must have the column and every row a value (or a default stands in)."""
+        if self.partial:
+            return field in TARGETS[self.target].key
         column = self.columns.get(field)
         spec = TARGETS[self.target].fields.get(field)
         if column is not None and column.required is not None:

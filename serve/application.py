@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -35,6 +36,7 @@ from serve.rate_limits import RateLimiter
 from serve.resources.catalogue import RESOURCES
 from serve.resources.results import RESULTS
 from serve.resources.routes import make_router
+from serve.resources.transfer_routes import AT_ONCE, MULTIPART_ROOM
 from serve.routes import (
     account,
     alerts,
@@ -65,8 +67,6 @@ PREFIX = "/api/v1"
 BODY_LIMIT = 1024 * 1024
 # A database connection that has answered within it is used without a trial.
 CONNECTION_TRUSTED_S = 1.0
-# What multipart encoding adds to a file of the largest size taken.
-MULTIPART_ROOM = 64 * 1024
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -130,6 +130,7 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
             connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s
         )
         app.state["cache"] = cache = Cache(settings)
+        app.state["transfers"] = asyncio.Semaphore(AT_ONCE)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)
@@ -174,7 +175,7 @@ def _routes(settings: Settings) -> list[Router]:
             api_keys.router,
             audit.router,
             demand.router,
-            *(make_router(resource) for resource in (*RESOURCES, *RESULTS)),
+            *(make_router(resource, settings.upload_max_bytes) for resource in (*RESOURCES, *RESULTS)),
             bills.router,
             plant_settings.router,
             forecast_rows.router,

@@ -1,6 +1,5 @@
 """The routes of one resource. Annotations are real types here, as each resource has structs of its own."""
 
-import inspect
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -9,35 +8,34 @@ from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import ResponseHeader, State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import record_writes, records
-from db.audit import act_as
 from db.paging import fetch_page
-from db.records import LATEST, RecordTable
-from serve.parameters import Cursor, Limit, Search, sorts
+from db.records import LATEST
+from serve.parameters import Cursor, Limit, sorts
 from serve.preconditions import etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
-from serve.resources.filters import conditions, filter_parameters, filters_of, with_parameters
+from serve.resources.filters import list_parameters, narrowed, with_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
+from serve.resources.transfer_routes import transfer_handlers
 from serve.schemas import Listing
-from serve.security import User
+from serve.security import User, act_for
 
 Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
-RunKey = Annotated[str, Parameter(max_length=200, description=f"Id of the run, or `{LATEST}`.")]
 _ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
 _LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
 _IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
 
 
-def make_router(resource: Resource) -> Router:
-    """All routes of a resource under its path."""
+def make_router(resource: Resource, upload_max_bytes: int) -> Router:
+    """All routes of a resource under its path; files up to so many bytes are taken."""
     schemas = make_schemas(resource)
     handlers: list[HTTPRouteHandler] = [_list(resource, schemas)]
     if resource.within is None:
         handlers.append(_read(resource, schemas))
+    handlers += transfer_handlers(resource, schemas, upload_max_bytes)
     if resource.target is not None:
         handlers += [_create(resource, schemas), _change(resource, schemas), _delete(resource)]
     if resource.target is not None and resource.table.is_retired_by_delete:
@@ -46,36 +44,22 @@ def make_router(resource: Resource) -> Router:
 
 
 def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
-    table, filters = resource.table, filters_of(resource)
+    table = resource.table
     names = one_of(table.shown)
     about = f"Only these fields{', beside ' + ' and '.join(table.always_shown) if table.always_shown else ''}."
     asked = Parameter(query="fields", max_items=len(table.shown), description=about)
     parameters: dict[str, tuple[Any, Any]] = {
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
-        **filter_parameters(filters),
+        **list_parameters(resource),
         "sort": (Annotated[str | None, sorts(table.order)], None),
         "limit": (Limit, 50),
         "cursor": (Cursor, None),
     }
-    if table.is_searchable:
-        parameters["search"] = (Search, None)
-    if resource.within is not None:
-        parameters["key"] = (RunKey, inspect.Parameter.empty)
-    if table.is_retired_by_delete:
-        about = Parameter(description="The deleted ones instead.")
-        parameters["deleted"] = (Annotated[bool, about], False)
 
     async def list_rows(session: AsyncSession, **given: Any) -> Any:
         fields = given["fields"]
         shown = table.shown if fields is None else tuple(dict.fromkeys((*table.always_shown, *fields)))
-        query = table.matching(
-            table.rows(shown),
-            conditions(filters, given),
-            given.get("search"),
-            deleted=given.get("deleted", False),
-        )
-        if resource.within is not None:
-            query = query.where(table.table.c.run_id == await run_id_of(session, resource.within, given["key"]))
+        query = await narrowed(session, resource, table.rows(shown), given)
         page = await fetch_page(
             session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
         )
@@ -135,10 +119,11 @@ def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         values = msgspec.structs.asdict(data)
         resource.check_rules(values)
         async with state.connections.sessions.begin() as session:
-            await act_as(session, request.user.email)
+            await act_for(session, request.user)
             columns = await record_writes.resolve(session, table, values)
             row_id = await record_writes.add(session, table, columns)
             row = await _written(session, resource, str(row_id))
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
         response = _answered(row, 201)
         response.headers["Location"] = f"{request.url.path.rstrip('/')}/{quote(str(row_id))}"
         return response
@@ -168,11 +153,12 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         async with state.connections.sessions.begin() as session:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"))
             if given:
-                await act_as(session, request.user.email)
+                await act_for(session, request.user)
                 columns = await record_writes.resolve(session, table, given)
                 await record_writes.change(session, table, row_id, columns)
             row = await _written(session, resource, str(row_id))
             resource.check_rules(row._mapping)
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
         return _answered(row)
 
     return change_row
@@ -193,8 +179,9 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
     async def delete_row(request: Request[User, Any, Any], state: State, key: Key) -> None:
         async with state.connections.sessions.begin() as session:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"))
-            await act_as(session, request.user.email)
+            await act_for(session, request.user)
             await record_writes.remove(session, resource.table, row_id)
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
 
     return delete_row
 
@@ -215,9 +202,10 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     async def restore_row(request: Request[User, Any, Any], state: State, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         async with state.connections.sessions.begin() as session:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"), deleted=True)
-            await act_as(session, request.user.email)
+            await act_for(session, request.user)
             await record_writes.restore(session, resource.table, row_id)
             row = await _written(session, resource, str(row_id))
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
         return _answered(row)
 
     return restore_row
@@ -228,14 +216,6 @@ async def _existing(session: AsyncSession, resource: Resource, key: str) -> Any:
     if row is None:
         raise NotFound(f"there is no {resource.one} {key!r}")
     return row
-
-
-async def run_id_of(session: AsyncSession, runs: RecordTable, key: str) -> Any:
-    """The id of the run with that id, or of the newest."""
-    found = (await session.execute(runs.named(select(runs.table.c.id), key))).scalar_one_or_none()
-    if found is None:
-        raise NotFound(f"there is no {runs.table.name.replace('_', ' ')} {key!r}")
-    return found
 
 
 async def _locked(

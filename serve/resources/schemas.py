@@ -21,6 +21,7 @@ from serve.resources.resource import Resource
 
 # Quantities and money are kept to a millionth: what is smaller would be stored as 0.
 LEAST = 0.000001
+MOST_ROWS = 5_000
 INT4 = 2_147_483_647
 _NO_NUL = r"^[^\x00]*\Z"
 _KEPT_FOR_US: dict[str, tuple[Any, str]] = {
@@ -46,13 +47,14 @@ _SQL_TYPES: tuple[tuple[type[TypeEngine[Any]], Any], ...] = (
 
 @dataclass(frozen=True)
 class Schemas:
-    """The structs of one resource. `create`, `change` and `upsert` are None where it can only be read."""
+    """The structs of one resource. `create`, `change`, `upsert`, `bulk` are None where it can only be read."""
 
     answer: type[msgspec.Struct]
     row: type[msgspec.Struct]
     create: type[msgspec.Struct] | None = None
     change: type[msgspec.Struct] | None = None
     upsert: type[msgspec.Struct] | None = None
+    bulk: type[msgspec.Struct] | None = None
 
 
 @cache
@@ -81,13 +83,15 @@ def make_schemas(resource: Resource) -> Schemas:
             create.append((each, kind))
         else:
             create.append((each, optional, spec.default))
-    upsert.sort(key=len)
+    one = _struct(f"{name}Upsert", sorted(upsert, key=len), f"A {resource.one} to create, or by its key to change.")
+    rows: Any = Annotated[list[one], Meta(min_length=1, max_length=MOST_ROWS)]  # type: ignore[valid-type]
     return Schemas(
         answer,
         row,
         _struct(f"{name}Create", sorted(create, key=len), f"A new {resource.one}."),
         _struct(f"{name}Change", change, f"What is to change of a {resource.one}; what is left out stays."),
-        _struct(f"{name}Upsert", upsert, f"A {resource.one} to create, or by its key to change."),
+        one,
+        _struct(f"{name}Bulk", [("rows", rows)], f"Many {resource.many} to create or change."),
     )
 
 

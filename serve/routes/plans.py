@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
+import polars as pl
 from litestar import Response, Router, get
 from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +16,7 @@ from db.paging import fetch_page
 from db.repositories import plans
 from serve.parameters import Cursor, Limit, Search, sorts, text_parameter
 from serve.problems import ERRORS, NotFound
+from serve.resources.files import CONTENT_DISPOSITION, MEDIA_TYPES, FileFormat, download, write_table
 from serve.schemas import (
     CapacityOut,
     CapacityRow,
@@ -33,8 +34,6 @@ KindFilter = Annotated[OrderKind | None, Parameter(description="Only orders of t
 UrgencyFilter = Annotated[Urgency | None, Parameter(description="Only orders as urgent as this.")]
 SupplierCode = Annotated[str | None, text_parameter("Only orders at the supplier with this code.")]
 Sort = Annotated[str | None, sorts(plans.ORDERS_ORDER)]
-# A cell that begins like this would run as a formula in a spreadsheet.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listPlans", summary="Planning runs, newest first")
@@ -83,9 +82,10 @@ async def list_orders(
     "/latest/orders.csv",
     opt=VIEWER,
     responses=ERRORS,
+    response_headers=[CONTENT_DISPOSITION],
     operation_id="exportPlannedOrders",
     summary="Planned orders as CSV",
-    media_type="text/csv",
+    media_type=MEDIA_TYPES["csv"],
 )
 async def export_orders(
     session: AsyncSession,
@@ -94,20 +94,44 @@ async def export_orders(
     supplier: SupplierCode = None,
     search: Search = None,
 ) -> Response[str]:
-    """All orders that fit the filters, most urgent first; cells that would run as formulas are quoted."""
+    """All orders that fit the filters, most urgent first; cells that would run as formulas are marked."""
+    return await _export(session, "csv", kind=kind, priority=priority, supplier=supplier, search=search)
+
+
+@get(
+    "/latest/orders.xlsx",
+    opt=VIEWER,
+    responses=ERRORS,
+    response_headers=[CONTENT_DISPOSITION],
+    operation_id="exportPlannedOrdersWorkbook",
+    summary="Planned orders as an Excel workbook",
+    media_type=MEDIA_TYPES["xlsx"],
+    content_media_type=MEDIA_TYPES["xlsx"],
+)
+async def export_orders_workbook(
+    session: AsyncSession,
+    kind: KindFilter = None,
+    priority: UrgencyFilter = None,
+    supplier: SupplierCode = None,
+    search: Search = None,
+) -> Response[bytes]:
+    """All orders that fit the filters, most urgent first."""
+    return await _export(session, "xlsx", kind=kind, priority=priority, supplier=supplier, search=search)
+
+
+async def _export(session: AsyncSession, file_format: FileFormat, **filters: Any) -> Response[Any]:
     run = await _latest(session)
-    query = plans.orders_statement(run.id, kind=kind, priority=priority, supplier=supplier, search=search)
     _, column, _ = plans.ORDERS_ORDER.resolve(None)
-    rows = (await session.execute(query.order_by(column))).all()
-    buffer = io.StringIO()
+    rows = (await session.execute(plans.orders_statement(run.id, **filters).order_by(column))).all()
+    orders = [msgspec.structs.asdict(order_out(*row[:3])) for row in rows]
+    content = await asyncio.to_thread(_written, orders, file_format)
+    return download(content, f"planned-orders-{run.as_of}", file_format)
+
+
+def _written(orders: list[dict[str, Any]], file_format: FileFormat) -> bytes:
     names = [name for name in OrderOut.__struct_fields__ if name != "id"]
-    writer = csv.writer(buffer)
-    writer.writerow(names)
-    for row in rows:
-        order = msgspec.structs.asdict(order_out(*row[:3]))
-        writer.writerow([safe_cell(order[name]) for name in names])
-    headers = {"Content-Disposition": f'attachment; filename="planned-orders-{run.as_of}.csv"'}
-    return Response(buffer.getvalue(), media_type="text/csv", headers=headers)
+    frame = pl.DataFrame({name: [order[name] for order in orders] for name in names})
+    return write_table(frame, "planned orders", file_format)
 
 
 @get(
@@ -127,13 +151,6 @@ async def get_capacity(session: AsyncSession) -> CapacityOut:
     return CapacityOut(rows)
 
 
-def safe_cell(value: Any) -> Any:
-    """Neutralise text that a spreadsheet would take for a formula."""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
-
-
 async def _latest(session: AsyncSession) -> PlanningRun:
     run = await plans.latest(session)
     if run is None:
@@ -142,5 +159,7 @@ async def _latest(session: AsyncSession) -> PlanningRun:
 
 
 router = Router(
-    "/plans", route_handlers=[list_plans, get_latest, list_orders, export_orders, get_capacity], tags=["Plans"]
+    "/plans",
+    route_handlers=[list_plans, get_latest, list_orders, export_orders, export_orders_workbook, get_capacity],
+    tags=["Plans"],
 )
