@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Any
 
 from litestar.params import Parameter
-from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, Text, Uuid
+from sqlalchemy import Boolean, Date, DateTime, Float, Integer, Text, Uuid
 
 from db.records import Condition, Operator
 from ingestion.targets import Kind
@@ -64,7 +64,7 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
         return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
     if isinstance(kind, Date | DateTime):
         return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
-    if name in RANGED and isinstance(kind, Numeric | Integer):
+    if name in RANGED and isinstance(kind, Float | Integer):
         return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
     return _matching(resource, name, kind, about)
 
