@@ -102,16 +102,7 @@ async def get_summary(session: AsyncSession) -> SummaryOut:
 
 
 def _plan(row: dict[str, Any]) -> PlanSummary:
-    names = (
-        "below_safety_stock",
-        "orders",
-        "critical",
-        "high",
-        "past_due",
-        "purchase_value",
-        "stock_value",
-        "stock_outs",
-    )
+    names = [name for name in PlanSummary.__struct_fields__ if name not in row]
     return msgspec.convert({**row, **{name: row["summary"].get(name, 0) for name in names}}, PlanSummary)
 
 
