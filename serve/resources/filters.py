@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from litestar.params import Parameter
 from msgspec import Meta
-from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, Text, Uuid, select
+from sqlalchemy import Boolean, Date, DateTime, Float, Integer, Text, Uuid, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.paging import Rows
@@ -70,7 +70,7 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
         return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
     if isinstance(kind, Date | DateTime):
         return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
-    if name in RANGED and isinstance(kind, Numeric | Integer):
+    if name in RANGED and isinstance(kind, Float | Integer):
         return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
     return _matching(resource, name, kind, about)
 
