@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults lint bench format lock clean
+.PHONY: help demo up test test-faults test-conformance lint bench format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ test: $(VENV)/development ## Run all tests
 
 test-faults: $(VENV)/development ## Run all fault tests, with five minutes of kills (FMRP_CHAOS_SECONDS); `make test` has a short form
 	@FMRP_FAULTS=full FMRP_CHAOS_SECONDS=$(or $(FMRP_CHAOS_SECONDS),300) $(BIN)/python -m pytest -m faults -s $(ARGS)
+
+test-conformance: $(VENV)/development ## Run all schemathesis phases at length, as each role; `make test` has a short form
+	@FMRP_CONFORMANCE=full $(BIN)/python -m pytest tests/serve/test_serve_conformance.py -s $(ARGS)
 
 lint: $(VENV)/development ## Check style, types and which room may import which
 	@$(BIN)/ruff check .

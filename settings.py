@@ -73,7 +73,19 @@ class Settings(BaseSettings):
 
     token_secret: SecretStr | None = Field(default=None, description="Signs log-in tokens; 32 characters or more.")
     token_ttl_s: int = Field(default=900, ge=60, description="Life of an access token.")
+    refresh_ttl_days: float = Field(default=14.0, gt=0, le=365, description="Days a log-in lasts without being used.")
+    password_min_length: int = Field(default=12, ge=8, le=100, description="Characters a new password needs.")
     allowed_origins: tuple[str, ...] = Field(default=(), description="Browser origins that may call the API.")
+    hsts_seconds: int = Field(
+        default=0, ge=0, description="Behind TLS: how long browsers insist on it; 0 says nothing."
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=10, description="Proxies of ours in front of the API, each adding to X-Forwarded-For."
+    )
+    rate_limit_requests: int = Field(
+        default=600, ge=0, description="Requests of one user, key or address in a window; 0 sets no limit."
+    )
+    rate_limit_window_s: float = Field(default=10.0, gt=0, le=3600, description="Length of that window.")
     admin_email: str = "admin@example.com"
 
     upload_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
@@ -84,6 +96,9 @@ class Settings(BaseSettings):
     job_capacity: int = Field(default=200, ge=1, description="Attempts a dispatcher has in hand at once.")
     job_retention_days: float = Field(default=30.0, gt=0, description="Days until ended jobs are deleted.")
     dead_letter_retention_days: float = Field(default=90.0, gt=0, description="The same for dead letters.")
+    job_event_retention_days: int = Field(default=90, ge=1, description="Days job events are kept.")
+    forecast_retention_days: int = Field(default=730, ge=31, description="Days past its week a forecast row is kept.")
+    restatement_days: int = Field(default=400, ge=31, description="Days demand stays out of TimescaleDB's columnstore.")
     owner_patience_s: float = Field(default=20.0, ge=1, description="Silence after which a busy actor is replaced.")
     drain_patience_s: float = Field(default=20.0, ge=0, description="Seconds a stopping dispatcher lets jobs end.")
     cluster: str = Field(default="", description="Name of a cluster of which never two are alive at once; else empty.")
@@ -93,6 +108,7 @@ class Settings(BaseSettings):
 
     chronos_model: str | None = Field(default=None, description="Hub id, folder or s3:// path of a Chronos model.")
     forecast_horizon_weeks: int = Field(default=13, ge=1, le=52)
+    rejected_share_alert: float = Field(default=0.05, ge=0, le=1, description="Share of rejected rows that alerts.")
     planning_horizon_weeks: int = Field(default=26, ge=1, le=104)
     required_connectors: tuple[str, ...] = Field(default=(), description="Connectors without which nothing starts.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -9,9 +10,13 @@ LENGTH = 1000
 
 
 class Backlog(Generic[T]):
-    """Bounded: when full, the oldest value goes, and `dropped` counts it."""
+    """Bounded: when full, the oldest value goes, and `dropped` counts it.
 
-    def __init__(self, length: int = LENGTH) -> None:
+    `merge(older, newer)` is what is left to say of two values under one key; the newer one, unless told otherwise.
+    """
+
+    def __init__(self, merge: Callable[[T, T], T] = lambda _, newer: newer, length: int = LENGTH) -> None:
+        self._merge = merge
         self._length = length
         self._waiting: dict[str, T] = {}
         self.dropped = 0
@@ -20,8 +25,9 @@ class Backlog(Generic[T]):
         return len(self._waiting)
 
     def put(self, key: str, value: T) -> None:
-        """Queue a value; an older one under the same key is dropped, since nobody needs it any more."""
-        self._waiting.pop(key, None)
+        """Queue a value in place of an older one under the same key, which nobody needs any more."""
+        if (older := self._waiting.pop(key, None)) is not None:
+            value = self._merge(older, value)
         if len(self._waiting) >= self._length:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1

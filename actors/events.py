@@ -20,11 +20,13 @@ from redis.exceptions import RedisError
 
 from actors import metrics
 from actors.backlog import Backlog
+from actors.data_changes import DataChange
 from db.models.job import Job
 
 STREAM = "fmrp:events"
 VERSION = 1
 JOB_TOPIC = "jobs"
+DATA_TOPIC = "data"
 EVERY_TOPIC = ""
 # Redis keeps both halves of an id in 64 bits.
 MAX_ID_PART = 2**64 - 1
@@ -66,6 +68,12 @@ class JobRow(JobData, frozen=True, kw_only=True):
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+
+class SubscribedData(msgspec.Struct, frozen=True):
+    """What the client listens to from now on; empty for everything."""
+
+    topics: list[str]
 
 
 class SnapshotData(msgspec.Struct, frozen=True):
@@ -119,6 +127,23 @@ class JobProgressed(Envelope, frozen=True, kw_only=True, tag="job.progressed"):
     topic: str = JOB_TOPIC
 
 
+class DataChanged(Envelope, frozen=True, kw_only=True, tag="data.changed"):
+    """Rows were changed. A hint: it may be lost or told twice, and no snapshot makes up for it."""
+
+    data: DataChange
+    topic: str = DATA_TOPIC
+
+    def after(self, older: DataChanged) -> DataChanged:
+        """Both events of one resource as one, in this one's place."""
+        return msgspec.structs.replace(self, data=self.data.after(older.data))
+
+
+class Subscribed(Envelope, frozen=True, kw_only=True, tag="subscribed"):
+    """The answer to a client that has changed its topics; what it asked for anew comes after `id`."""
+
+    data: SubscribedData
+
+
 class Snapshot(Envelope, frozen=True, kw_only=True, tag="snapshot"):
     """Where everything stands; whoever has it needs only what comes after `id`."""
 
@@ -145,7 +170,7 @@ class Draining(Envelope, frozen=True, kw_only=True, tag="draining"):
 
 
 JobEvent = JobChanged | JobProgressed
-Event = JobChanged | JobProgressed | Snapshot | Gap | Ping | Draining
+Event = JobChanged | JobProgressed | DataChanged | Subscribed | Snapshot | Gap | Ping | Draining
 _JOB_EVENTS: dict[str, type[JobChanged] | type[JobProgressed]] = {
     "job.changed": JobChanged,
     "job.progressed": JobProgressed,
@@ -204,7 +229,7 @@ class EventStream:
         self._redis: Any = redis
         self._max_length = max_length
         self._append = redis.register_script(self._APPEND)
-        self._backlog: Backlog[Event] = Backlog()
+        self._backlog: Backlog[Event] = Backlog(_newest)
         # One append at a time: on two connections a job's last progress could overtake its end.
         self._turn = asyncio.Lock()
         self._flushing: asyncio.Task[None] | None = None
@@ -326,7 +351,16 @@ class EventStream:
 
 def _waits_as(event: Event) -> str:
     """Every event of a job tells its whole state, so while it waits the newest one is enough."""
+    if isinstance(event, DataChanged):
+        return f"{event.type}:{event.data.resource}"
     return event.data.job_id if isinstance(event, (JobChanged, JobProgressed)) else event.type
+
+
+def _newest(older: Event, newer: Event) -> Event:
+    """What is left to tell of two events that wait in the same place."""
+    if isinstance(older, DataChanged) and isinstance(newer, DataChanged):
+        return newer.after(older)
+    return newer
 
 
 def decode(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:

@@ -11,7 +11,9 @@ import polars as pl
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import metrics
+from actors.failure_alerts import job_succeeded
 from actors.owner import Connections
+from actors.plant_settings import read_settings
 from actors.run import JobRun
 from db.models import ForecastRun
 from db.repositories import forecasts, plant
@@ -39,12 +41,13 @@ class ForecastingWork:
         self._fit_shard = fit_shard
 
     async def perform(self, run: JobRun) -> None:
-        """Parameters: `horizon_weeks`, `items` (list of codes; default all)."""
-        horizon = int(run.parameters.get("horizon_weeks") or self._connections.settings.forecast_horizon_weeks)
+        """Parameters: `horizon_weeks` (default: the plant's setting), `items` (list of codes; default all)."""
         run.report(0.01, "loading", "reading demand")
         async with self._connections.sessions() as session:
             demand = await plant.read_demand(session)
             lead_times = await plant.read_lead_times(session)
+            settings = await read_settings(session, self._connections.settings)
+        horizon = int(run.parameters.get("horizon_weeks") or settings.forecast_horizon_weeks)
         if codes := run.parameters.get("items"):
             demand = demand.filter(pl.col("item").is_in(codes))
         if demand.is_empty():
@@ -63,6 +66,7 @@ class ForecastingWork:
 
         async def store(session: AsyncSession) -> None:
             await forecasts.store(session, forecast_run, result.forecast, result.series, result.metrics)
+            await job_succeeded(session, run.kind, run.parameters)
 
         accuracy = _accuracy(result.metrics)
         await run.finish(

@@ -20,13 +20,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from actors import metrics
+from actors import failure_alerts, metrics
 from actors.owner import Connections
 from actors.run import JobRun
 from actors.telemetry import span
+from db import rollups
 from db.models import IngestRun, Source, SourceFile
 from db.records import codes as known_codes
-from db.repositories import jobs, sources, targets
+from db.repositories import alerts, jobs, sources, targets
+from db.repositories.alerts import Finding
 from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
@@ -65,9 +67,18 @@ class IngestionWork:
             await self._take_upload(run)
         else:
             await self._read_source(run, str(run.parameters.get("source", "")))
+        # Also after an earlier attempt that stored its rows and died: it has left what to do.
+        await rollups.refresh(self._connections.engine)
         async with run.sessions() as session:
             totals = await sources.totals(session, run.job_id)
-        await run.finish(totals, describe(totals))
+        source = str(run.parameters.get("source") or sources.UPLOAD)
+
+        async def store(session: AsyncSession) -> None:
+            if totals["files"]:  # a refused file is not read again: nothing new says nothing about it
+                await alerts.settle_one(session, failure_alerts.REFUSED_FILES, source, refused_files(source, totals))
+            await failure_alerts.job_succeeded(session, run.kind, run.parameters)
+
+        await run.finish(totals, describe(totals), store)
 
     async def _take_upload(self, run: JobRun) -> None:
         file_id = uuid.UUID(run.parameters["source_file_id"])
@@ -208,6 +219,9 @@ class IngestionWork:
             await sources.add_run(session, record)
             await sources.store_rejected(session, record.id, taken.rejected)
             await sources.settle_file(session, file.id, "ingested")
+            subject = f"{file.source} {mapping.name}"
+            limit = self._connections.settings.rejected_share_alert
+            await alerts.settle_one(session, failure_alerts.REJECTED_ROWS, subject, rejected_rows(record, limit))
 
     async def _record_unchanged(self, run: JobRun, file: SourceFile, mapping: Mapping, earlier: IngestRun) -> None:
         note = f"the same content was taken on {earlier.finished_at:%Y-%m-%d %H:%M} UTC as run {earlier.id}"
@@ -244,6 +258,23 @@ def describe(totals: dict[str, int]) -> str:
     if totals["rejected"]:
         text += f", {totals['rejected']:,} rejected"
     return text + (f", {totals['failed_files']} files refused" if totals["failed_files"] else "")
+
+
+def rejected_rows(record: IngestRun, limit: float) -> Finding | None:
+    """What is wrong when more than `limit` of a file's rows were rejected."""
+    share = record.rejected / record.read if record.read else 0.0
+    if share <= limit:
+        return None
+    severity = "critical" if share > 0.5 else "warning"
+    text = f"{record.file}: {record.rejected:,} of {record.read:,} rows rejected ({share:.0%})"
+    return Finding(severity, text, record.source)
+
+
+def refused_files(source: str, totals: dict[str, int]) -> Finding | None:
+    """What is wrong when files of a source were refused as a whole."""
+    if not totals["failed_files"]:
+        return None
+    return Finding("critical", f"{source}: {totals['failed_files']} files refused: see the runs of this source", source)
 
 
 async def store_rows(session: AsyncSession, taken: Ingested, feed: str) -> None:

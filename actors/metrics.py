@@ -54,7 +54,7 @@ FORECAST_ITEMS = _counter("fmrp_forecast_items", "Items forecast")
 FORECASTER_TIME = _histogram(
     "fmrp_forecaster_call_seconds", "Time a call to the forecaster took", _LONG, "method", "end"
 )
-CACHE = _counter("fmrp_cache_requests", "Look-ups in a cache, by result (hit, miss)", "cache", "result")
+CACHE = _counter("fmrp_cache_requests", "Look-ups in a cache, by result (hit, miss, away)", "cache", "result")
 
 EVENTS = _counter("fmrp_events_published", "Events appended to the stream")
 EVENT_FAILURES = _counter("fmrp_event_publish_failures", "Events that could not be appended")
@@ -132,6 +132,11 @@ def file_read(target: str, end: str, rows: dict[Outcome, int], seconds: float | 
 def cache_asked(cache: str, *, hit: bool) -> None:
     """A cache was looked up."""
     child(CACHE, cache, "hit" if hit else "miss").inc()
+
+
+def cache_away(cache: str) -> None:
+    """A cache could not be asked: its server is away or too slow."""
+    child(CACHE, cache, "away").inc()
 
 
 def events_published(count: int, *, failed: int = 0) -> None:

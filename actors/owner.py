@@ -23,7 +23,7 @@ from actors.kinds import load_work_modules
 from actors.observe import observed_attempt
 from actors.retry import is_passing
 from actors.run import Attempt, Cancelled, JobRun
-from db.engine import SessionFactory, create_engine, session_factory
+from db.engine import SessionFactory, create_engine, reading_factory, session_factory
 from db.models.job import FINAL_STATES, Job
 from db.repositories import jobs as repository
 from settings import Settings
@@ -59,11 +59,12 @@ class Work(Protocol):
 class Connections:
     """A process's database engine and Redis client, opened and closed with its actor or replica."""
 
-    def __init__(self, settings: Settings, process: str) -> None:
+    def __init__(self, settings: Settings, process: str, *, trusted_s: float = 0.0) -> None:
         load_work_modules(settings.work_modules)
         self.settings = settings
-        self.engine: AsyncEngine = create_engine(settings, process)
+        self.engine: AsyncEngine = create_engine(settings, process, trusted_s=trusted_s)
         self.sessions: SessionFactory = session_factory(self.engine)
+        self.reads: SessionFactory = reading_factory(self.engine)
         self.redis = connect_redis(settings)
         self.events = EventStream(self.redis, settings.events_max_length)
 

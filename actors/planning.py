@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,12 +10,16 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.failure_alerts import job_succeeded
 from actors.owner import Connections
+from actors.plant_settings import read_settings
 from actors.run import JobRun
 from db.models import PlanningRun
-from db.repositories import forecasts, plans, plant
+from db.repositories import alerts, forecasts, plan_details, plans, plant, plant_settings
+from planning.alerts import KINDS
+from planning.alerts import alerts as alerts_of
 from planning.inputs import PlanInputs, PlanParameters
-from planning.plan import plan
+from planning.plan import Plan, plan
 
 
 class PlanningWork:
@@ -26,34 +31,39 @@ class PlanningWork:
         self._connections = connections
 
     async def perform(self, run: JobRun) -> None:
-        """Parameters: `today` (ISO date, default this day in UTC), `horizon_weeks`."""
+        """Parameters: `today` (ISO date, default this day in UTC), `horizon_weeks` (default: the plant's setting)."""
         today = date.fromisoformat(run.parameters.get("today") or datetime.now(UTC).date().isoformat())
-        horizon_weeks = int(run.parameters.get("horizon_weeks") or self._connections.settings.planning_horizon_weeks)
         run.report(0.02, "loading", "reading the plant's data")
-        inputs, forecast_run_id = await self._load()
+        inputs, forecast_run_id, parameters = await self._load(today)
+        if weeks := run.parameters.get("horizon_weeks"):
+            parameters = replace(parameters, horizon_weeks=int(weeks))
         result = await run.in_thread(
             plan,
             inputs,
-            PlanParameters(today=today, horizon_weeks=horizon_weeks),
+            parameters,
             lambda fraction, message: run.report(0.1 + 0.7 * fraction, "planning", message),
         )
+        found = await run.in_thread(_alerts, result, inputs, today)
         run.report(0.85, "storing", f"{result.orders.height} planned orders")
         planning_run = PlanningRun(
             job_id=run.job_id,
             forecast_run_id=forecast_run_id,
             as_of=today,
-            horizon_days=horizon_weeks * 7,
+            horizon_days=parameters.horizon_weeks * 7,
             summary=result.summary,
             warnings=result.warnings.to_dicts(),
         )
 
         async def store(session: AsyncSession) -> None:
             await plans.store(session, planning_run, result.orders, result.capacity)
+            await plan_details.store_stock_parameters(session, planning_run.id, result.stock_parameters)
+            await alerts.settle(session, KINDS, found)
+            await job_succeeded(session, run.kind, run.parameters)
 
         message = f"{result.summary['orders']:,} orders, {result.summary['critical']:,} critical"
         await run.finish(result.summary, message, store)
 
-    async def _load(self) -> tuple[PlanInputs, Any]:
+    async def _load(self, today: date) -> tuple[PlanInputs, Any, PlanParameters]:
         async with self._connections.sessions() as session:
             # One snapshot: an ingestion that commits meanwhile is seen whole or not at all.
             await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
@@ -64,5 +74,26 @@ class PlanningWork:
             else:
                 rows, series = await plant.read_forecast(session, forecast_run.id)
             history = await plant.read_weekly_history(session)
+            parameters = await self._parameters(session, today)
         inputs = PlanInputs(**frames, forecast=rows, forecast_series=series, weekly_history=history)
-        return inputs, forecast_run.id if forecast_run else None
+        return inputs, forecast_run.id if forecast_run else None, parameters
+
+    async def _parameters(self, session: AsyncSession, today: date) -> PlanParameters:
+        """As planners have set them."""
+        settings = await read_settings(session, self._connections.settings)
+        return PlanParameters(
+            today=today,
+            horizon_weeks=settings.planning_horizon_weeks,
+            firm_horizon_weeks=settings.firm_horizon_weeks,
+            holidays=await plant_settings.holidays(session),
+            weekmask=settings.weekmask,
+            service_levels=settings.service_levels,
+            order_cost=settings.default_order_cost,
+            holding_rate=settings.default_holding_rate,
+        )
+
+
+def _alerts(result: Plan, inputs: PlanInputs, today: date) -> pl.DataFrame:
+    return alerts_of(
+        result.orders, result.capacity, result.stock_parameters, result.warnings, inputs.open_orders, today
+    )

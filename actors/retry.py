@@ -24,7 +24,7 @@ _PASSING = (
     RetriableError,
     asyncpg.PostgresConnectionError,
 )
-_PASSING_SQLSTATES = {"40001", "40P01", "57P01", "57P02", "57P03", "53300", "53400"}
+_PASSING_SQLSTATES = {"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "53400"}
 
 
 @dataclass(frozen=True)

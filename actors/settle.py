@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors import flow, metrics
+from actors import failure_alerts, flow, metrics
 from actors.events import Event, job_event, progress_event
 from actors.owner import Connections, Outcome, resolve
 from actors.retry import GiveUp, Retry, decide, decide_loss, is_passing
@@ -168,6 +168,7 @@ class Settlement:
             traceback=outcome.traceback,
             failures=int(failed),
         )
+        await failure_alerts.job_ended(session, ended)
         return _events(ended, *await flow.advance_parent(session, ended))
 
     async def _write_lost(self, session: AsyncSession, job: Claimed, reason: str) -> list[Event]:
@@ -191,6 +192,7 @@ async def give_back(session: AsyncSession, job: Job, reason: str, max_losses: in
         case GiveUp():
             error = f"it took its worker down {job.losses + 1} times: {reason}; see the worker's log, mend, then retry"
             ended = await repository.finish(session, job.id, job.attempts, "held", error=error, losses=1)
+            await failure_alerts.job_ended(session, ended)
             return _events(ended, *await flow.advance_parent(session, ended))
 
 

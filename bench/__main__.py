@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from bench import database, events, forecasting, observability, planning, queue, transfer
+from bench import api, database, event_latency, events, forecasting, observability, planning, queue, series, transfer
 
 
 def main() -> None:
     """Run them all."""
-    for benchmark in (database, transfer, forecasting, planning, queue, observability, events):
+    for benchmark in (
+        *(database, series, transfer, api, forecasting, planning, queue, observability, events, event_latency),
+    ):
         print(f"\n== {(benchmark.__doc__ or benchmark.__name__).splitlines()[0]}")
         benchmark.main()
 

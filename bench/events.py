@@ -49,7 +49,7 @@ OBSERVE = """table => {
 TAKE = "() => { const taken = window.seen; window.seen = []; return taken }"
 
 
-async def _running_jobs(settings: Settings) -> list[str]:
+async def running_jobs(settings: Settings) -> list[str]:
     """Rows of jobs that run, as the snapshot must know them. Parents: no dispatcher looks for their worker."""
     connections = Connections(settings, "bench")
     try:
@@ -62,7 +62,7 @@ async def _running_jobs(settings: Settings) -> list[str]:
         await connections.close()
 
 
-def _processes(stack: Stack) -> dict[str, psutil.Process]:
+def processes(stack: Stack, replica: str = "ServeReplica:api:") -> dict[str, psutil.Process]:
     """The processes events go through, by name."""
     found: dict[str, psutil.Process] = {}
     for name, child in (("redis", stack._redis and stack._redis._process), ("dashboard", stack._dashboard)):
@@ -73,7 +73,7 @@ def _processes(stack: Stack) -> dict[str, psutil.Process]:
     for child in psutil.Process(stack._ray._process.pid).children(recursive=True):
         with suppress(psutil.Error):
             title = " ".join(child.cmdline())
-            for name, needle in (("API replica", "ServeReplica:api:"), ("Serve proxy", "ProxyActor")):
+            for name, needle in (("API replica", replica), ("Serve proxy", "ProxyActor")):
                 if needle in title:
                     found[name] = child
     return found
@@ -128,7 +128,7 @@ class Machine:
         print(f"  {self._cores} cores: {busy / whole:.0%} busy, {ours / whole:.0%} with this benchmark")
 
 
-def _percentile(values: list[float], share: float) -> float:
+def percentile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -145,13 +145,13 @@ def _open_dashboard(browser: Any, stack: Stack) -> Any:
     return page
 
 
-def _token(stack: Stack) -> str:
+def token(stack: Stack) -> str:
     body = {"email": stack.settings.admin_email, "password": stack.first_password}
     return str(httpx.post(f"{stack.api_url}/auth/login", json=body, timeout=10).json()["access_token"])
 
 
 def _load(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
-    secrets = {"FMRP_REDIS_URL": stack.settings.require_redis_url(), "FMRP_TOKEN": _token(stack)}
+    secrets = {"FMRP_REDIS_URL": stack.settings.require_redis_url(), "FMRP_TOKEN": token(stack)}
     command = [sys.executable, "-m", "bench.events_load", *arguments]
     return subprocess.Popen(
         command, env={**os.environ, **secrets}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -188,7 +188,7 @@ def measure(stack: Stack, page: Any, ids: list[str], clients: int, rate: float, 
     try:
         _counts(listeners, ask=False)  # all are open now
         publisher = _load(stack, "publish", str(rate), str(seconds), *ids)
-        before, memory, machine = _counts(listeners), Memory(_processes(stack)), Machine()
+        before, memory, machine = _counts(listeners), Memory(processes(stack)), Machine()
         latencies = _watch(page, memory, publisher)
         after = _counts(listeners)
         machine.report()
@@ -201,7 +201,7 @@ def measure(stack: Stack, page: Any, ids: list[str], clients: int, rate: float, 
     took_s = after["at"] - before["at"]
     each = {name: (after[name] - before.get(name, 0)) / took_s / clients for name in ("frames", "events", "bytes")}
     print(f"{clients} sockets, {published['rate']:.0f} events/s for {seconds:.0f} s ({published['sent']:,} published)")
-    marks = [(name, _percentile(latencies, share)) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))]
+    marks = [(name, percentile(latencies, share)) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))]
     told = ", ".join(f"{name} {value:.0f} ms = {value / LIMIT_MS:.2f} x limit" for name, value in marks)
     print(f"  publish to DOM: {told} of {LIMIT_MS:.0f} ms; {len(latencies):,} texts, worst {max(latencies):.0f} ms")
     closed = {name: count for name, count in after.items() if name.startswith("closed")}
@@ -227,7 +227,7 @@ def run(clients: int, rate: float, seconds: float, query: str = "") -> None:
     with tempfile.TemporaryDirectory(prefix="fmrp-bench-") as folder:
         settings = Settings(data_dir=Path(folder), api_port=free_port(), dashboard_port=free_port())
         with Stack(settings, say=lambda _: None) as stack:
-            ids = asyncio.run(_running_jobs(stack.settings))
+            ids = asyncio.run(running_jobs(stack.settings))
             with sync_playwright() as driver:
                 browser = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
                 measure(stack, _open_dashboard(browser, stack), ids, clients, rate, seconds, query)

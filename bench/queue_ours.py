@@ -138,7 +138,7 @@ async def clear(connections: Connections) -> None:
     """Forget all jobs and effects."""
     async with connections.sessions.begin() as session:
         await session.execute(text(noop_work.EFFECT_TABLE))
-        await session.execute(text("TRUNCATE job, bench_effect CASCADE"))
+        await session.execute(text("TRUNCATE job, job_event, bench_effect CASCADE"))
 
 
 async def fill(connections: Connections, count: int, batch: int, kind: str = "noop", **parameters: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -62,16 +62,29 @@ def http_client(timeout_s: float = 30.0) -> httpx.AsyncClient:
 
 
 class ApiClient:
-    """Calls the API at `base_url` (with /api/v1) as the owner of `token`; raises ApiProblem."""
+    """Calls the API at `base_url` (with /api/v1) as the owner of `token`; raises ApiProblem.
 
-    def __init__(self, http: httpx.AsyncClient, base_url: str, token: str | None = None) -> None:
+    A token that outlives its minutes is given as a function that has it renewed.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, base_url: str, token: str | Callable[[], Awaitable[str]] | None = None
+    ) -> None:
         self._http = http
         self.base_url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._token = token
+
+    def acting_as(self, token: str) -> ApiClient:
+        """The same API as the owner of another token."""
+        return ApiClient(self._http, self.base_url, token)
+
+    async def _headers(self) -> dict[str, str]:
+        token = await self._token() if callable(self._token) else self._token
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     async def _send(self, method: str, path: str, params: Params | None = None, **kwargs: Any) -> httpx.Response:
         query = {k: v for k, v in (params or {}).items() if v is not None and v != ""}
-        headers = self._headers | kwargs.pop("headers", {})
+        headers = await self._headers() | kwargs.pop("headers", {})
         try:
             response = await self._http.request(method, self.base_url + path, params=query, headers=headers, **kwargs)
         except httpx.TimeoutException as error:
@@ -93,9 +106,23 @@ class ApiClient:
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise ApiProblem(502, "The planning server's answer was not understood.", str(error)) from error
 
-    async def login(self, email: str, password: str) -> t.Login:
-        """Exchange email and password for a token; ApiProblem 401 when they do not match."""
-        return await self._read(t.Login, "POST", "/auth/login", json={"email": email, "password": password})
+    async def login(self, email: str, password: str, browser: str = "") -> t.Login:
+        """Exchange email and password for tokens; ApiProblem 401 when they do not match. `browser` names the log-in."""
+        body = {"email": email, "password": password}
+        headers = {"User-Agent": browser} if browser else {}
+        return await self._read(t.Login, "POST", "/auth/login", json=body, headers=headers)
+
+    async def refresh(self, refresh_token: str) -> t.Login:
+        """Exchange a refresh token for the next pair; ApiProblem 401 when it is no longer good."""
+        return await self._read(t.Login, "POST", "/auth/refresh", json={"refresh_token": refresh_token})
+
+    async def log_out(self, refresh_token: str) -> None:
+        """End the log-in of a refresh token."""
+        await self._send("POST", "/auth/logout", json={"refresh_token": refresh_token})
+
+    async def change_password(self, old: str, new: str) -> t.Login:
+        """Choose another password; the answer is a new log-in, the only one that goes on."""
+        return await self._read(t.Login, "PUT", "/auth/password", json={"old_password": old, "new_password": new})
 
     async def me(self) -> t.User:
         """The owner of the token."""
@@ -152,9 +179,9 @@ class ApiClient:
     async def orders_csv(self, params: Params) -> AsyncIterator[httpx.Response]:
         """The same orders as CSV, streamed; the caller iterates the response's bytes."""
         query = {k: v for k, v in params.items() if v is not None and v != ""}
-        url = self.base_url + "/plans/latest/orders.csv"
+        url, headers = self.base_url + "/plans/latest/orders.csv", await self._headers()
         try:
-            async with self._http.stream("GET", url, params=query, headers=self._headers) as response:
+            async with self._http.stream("GET", url, params=query, headers=headers) as response:
                 if response.status_code >= 400:
                     await response.aread()
                     raise problem_of(response)

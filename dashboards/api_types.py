@@ -19,6 +19,7 @@ class User(msgspec.Struct, frozen=True):
     email: str
     name: str = ""
     role: str = "viewer"
+    must_change_password: bool = False
 
     @property
     def may_operate(self) -> bool:
@@ -27,11 +28,13 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Login(msgspec.Struct, frozen=True):
-    """Answer to a successful log-in; `expires_in` in seconds."""
+    """Answer to a successful log-in or refresh; lives in seconds. A refresh token is good once."""
 
     access_token: str
     user: User
     expires_in: float = 3600.0
+    refresh_token: str = ""
+    refresh_expires_in: float = 0.0
 
 
 class Paged(msgspec.Struct, Generic[T], frozen=True):

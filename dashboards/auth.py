@@ -7,6 +7,7 @@ leaves the rest to Panel.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,11 +15,15 @@ from bokeh.server.auth_provider import AuthProvider
 from tornado.web import HTTPError, RequestHandler
 
 from dashboards.api_client import ApiClient, ApiProblem
+from dashboards.api_types import Login
 from dashboards.login_page import login_html
 from dashboards.sessions import SessionStore, SignedIn
 
+logger = logging.getLogger(__name__)
+
 COOKIE = "fmrp_session"
 THEME_COOKIE = "fmrp_theme"
+_CHOOSE = "This password was made for you. Enter it once more, and choose one of your own."
 _CONTENT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'"
 )
@@ -87,8 +92,8 @@ class ApiAuthProvider(AuthProvider):  # type: ignore[misc]
 
     @property
     def logout_handler(self) -> Any:
-        """Handler class bound to this provider's store."""
-        return type("BoundLogoutHandler", (LogoutHandler,), {"store": self._store})
+        """Handler class bound to this provider's store and API."""
+        return type("BoundLogoutHandler", (LogoutHandler,), {"store": self._store, "api": self._api})
 
 
 def refuse_foreign_form(handler: RequestHandler) -> None:
@@ -118,42 +123,74 @@ class LoginHandler(RequestHandler):  # type: ignore[misc]
         refuse_foreign_form(self)
         email = self.get_body_argument("email", "").strip()
         password = self.get_body_argument("password", "", strip=False)
+        new_password = self.get_body_argument("new_password", "", strip=False)
         target = safe_next(self.get_body_argument("next", "/"))
         try:
-            login = await self.api.login(email, password)
+            login = await self._log_in(email, password, new_password)
         except ApiProblem as problem:
             self.set_status(problem.status if problem.status in {400, 401, 403, 422, 429} else 503)
-            self._show(target, email=email, error=problem.sentence)
+            self._show(target, email=email, error=problem.sentence, chooses=bool(new_password))
+            return
+        if login is None:
+            self._show(target, email=email, notice=_CHOOSE, chooses=True)
             return
         signed_in = self.store.add(login)
         secure = self.request.protocol == "https"
         self.set_signed_cookie(COOKIE, signed_in.key, expires_days=None, httponly=True, secure=secure, samesite="Lax")
         self.redirect(target)
 
-    def _show(self, target: str, email: str = "", error: str = "", notice: str = "") -> None:
+    async def _log_in(self, email: str, password: str, new_password: str) -> Login | None:
+        """The tokens of a new log-in; None when the visitor has to choose a password first. Raises ApiProblem."""
+        browser = self.request.headers.get("User-Agent", "").encode("ascii", "replace").decode()
+        login = await self.api.login(email, password, browser)
+        if not login.user.must_change_password:
+            return login
+        try:
+            if new_password:
+                return await self.api.acting_as(login.access_token).change_password(password, new_password)
+        except ApiProblem:
+            await end_log_in(self.api, login.refresh_token)
+            raise
+        await end_log_in(self.api, login.refresh_token)
+        return None
+
+    def _show(self, target: str, email: str = "", error: str = "", notice: str = "", *, chooses: bool = False) -> None:
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Security-Policy", _CONTENT_POLICY)
         dark = self.get_cookie(THEME_COOKIE)
-        self.write(login_html(next_path=target, email=email, error=error, notice=notice, theme=dark or "auto"))
+        theme = dark or "auto"
+        self.write(login_html(next_path=target, email=email, error=error, notice=notice, theme=theme, chooses=chooses))
 
 
 class LogoutHandler(RequestHandler):  # type: ignore[misc]
-    """POST forgets the log-in; GET only leads back, so that a link cannot log anybody out."""
+    """POST ends the log-in; GET only leads back, so that a link cannot log anybody out."""
 
     store: SessionStore
+    api: ApiClient
 
     def get(self) -> None:
         """Back to the start page."""
         self.redirect("/")
 
-    def post(self) -> None:
-        """Forget the log-in on both sides."""
+    async def post(self) -> None:
+        """End the log-in here, in the browser, and at the API."""
         refuse_foreign_form(self)
         signed_in = signed_in_of(self, self.store)
         if signed_in:
             self.store.remove(signed_in.key)
+            await end_log_in(self.api, signed_in.refresh_token)
         self.clear_cookie(COOKIE)
         self.redirect("/login")
+
+
+async def end_log_in(api: ApiClient, refresh_token: str) -> None:
+    """Have the API end a log-in. Where it cannot be reached, the tokens nobody holds any more end by themselves."""
+    if not refresh_token:
+        return
+    try:
+        await api.log_out(refresh_token)
+    except ApiProblem as problem:
+        logger.warning("A log-in was not ended at the API: %s", problem.sentence)
 
 
 def login_again_url(path: str) -> str:

@@ -27,6 +27,7 @@ _PAGE = """<!doctype html>
     <input id="email" name="email" type="email" autocomplete="username" required value="{email}" {email_focus}>
     <label for="password">Password</label>
     <input id="password" name="password" type="password" autocomplete="current-password" required {password_focus}>
+    {new_password}
     <button type="submit" class="fmrp-login-submit">Sign in</button>
   </form>
 </main>
@@ -34,8 +35,17 @@ _PAGE = """<!doctype html>
 </html>"""
 
 
-def login_html(next_path: str, email: str = "", error: str = "", notice: str = "", theme: str = "auto") -> str:
-    """The page as text. All arguments are escaped here; `theme` is light, dark or auto (the browser's choice)."""
+_CHOICE = """<label for="new_password">Your new password</label>
+    <input id="new_password" name="new_password" type="password" autocomplete="new-password" required>"""
+
+
+def login_html(
+    next_path: str, email: str = "", error: str = "", notice: str = "", theme: str = "auto", *, chooses: bool = False
+) -> str:
+    """The page as text. All arguments are escaped here; `theme` is light, dark or auto (the browser's choice).
+
+    Who `chooses` is asked for a password of their own as well.
+    """
     message = ""
     if error:
         message = f'<p class="message error fmrp-login-error" role="alert">{escape(error)}</p>'
@@ -48,6 +58,7 @@ def login_html(next_path: str, email: str = "", error: str = "", notice: str = "
         message=message,
         next_path=escape(next_path, quote=True),
         email=escape(email, quote=True),
+        new_password=_CHOICE if chooses else "",
         email_focus="" if email else "autofocus",
         password_focus="autofocus" if email else "",
     )

@@ -1,7 +1,7 @@
 """Writing rows of the tables people keep: one by one, and many at once from a frame.
 
-Many at once: the frame is staged by COPY, then one UPDATE changes the rows that are there and differ, one INSERT adds
-the others. What a row leaves empty keeps what is stored. Writing the same rows again changes nothing.
+Many at once: the frame is staged by COPY, then one INSERT adds the rows that are not there, one UPDATE changes those
+that differ. What a row leaves empty keeps what is stored. Writing the same rows again changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from db.copy import stage
 from db.models.master import BY_HAND
-from db.records import RecordTable
+from db.records import RecordTable, Reference
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 STAGED = "staged"
@@ -61,8 +61,7 @@ async def resolve(session: AsyncSession, table: RecordTable, values: Mapping[str
         found = (await session.execute(select(*(_key_of(each, values[name]) for name, each in named.items())))).one()
         for (name, reference), key in zip(named.items(), found, strict=True):
             if key is None:
-                what = str(reference.column.name).removesuffix("_id").replace("_", " ")
-                raise UnknownReference(name, f"there is no {what} {values[name]!r}")
+                raise UnknownReference(name, f"there is no {_called(reference.column)} {values[name]!r}")
             stored[reference.column.name] = key
     for name in values:
         if name in table.references and values[name] is None:
@@ -116,21 +115,33 @@ async def restore(session: AsyncSession, table: RecordTable, row_id: uuid.UUID) 
 class Merge:
     """The rows of one frame on their way into their table, in the caller's transaction.
 
-    The frame has fields of the table (the key among them, whole and each once) and may have LINE, which names a row. It
-    is staged first, so that callers can ask which rows would be new and drop some before they are stored.
+    The frame has fields of the table (the key among them, each once; an empty part of it is the table's default) and,
+    to be asked about single rows, LINE, which names one. It is staged first, so that callers can ask which rows would
+    be new and drop some before they are stored.
+
+    Raises:
+        ValueError: the frame lacks a part of the key that has no default.
     """
 
     def __init__(self, session: AsyncSession, table: RecordTable, rows: pl.DataFrame, feed: str | None = None) -> None:
         self._session = session
         self._table = table
         self._fields = [name for name in table.fields if name in rows.columns]
+        lacking = [n for n in table.key if n not in rows.columns and _default(table.column_of(n)) is None]
+        if lacking:
+            raise ValueError(f"{table.name}: expected the key's column {', '.join(lacking)}")
         self._rows = rows
         self._feed = feed
 
     async def stage(self) -> None:
-        """Copy the frame beside the table, and let nobody else merge into it until this transaction ends."""
+        """Copy the frame beside the table, and let nobody else merge into it, or add codes to the tables it adds codes
+        to, until this transaction ends. Always in one order, so that no two merges wait for each other."""
+        tables = sorted({self._name, *(reference.table.name for _, reference in self._adds_codes())})  # type: ignore[attr-defined]
         await self._session.execute(
-            text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"fmrp-merge-{self._table.name}"}
+            text(
+                "SELECT pg_advisory_xact_lock(hashtext('fmrp-merge-' || name)) FROM unnest(CAST(:names AS text[])) name"
+            ),
+            {"names": tables},
         )
         ids = pl.Series("new_id", [str(uuid7()) for _ in range(self._rows.height)], dtype=pl.String)
         await stage(self._session, STAGED, self._rows.with_columns(ids))
@@ -163,12 +174,17 @@ class Merge:
             await self._session.execute(text(f"DELETE FROM {STAGED} WHERE {LINE} = ANY(:lines)"), {"lines": lines})
 
     async def store(self, *, snapshot: bool = False) -> Merged:
-        """Update what is there and differs, insert what is not; as a snapshot, delete what the feed no longer holds."""
+        """Insert what is not there, update what is and differs; as a snapshot, delete what the feed no longer holds.
+
+        Raises:
+            UnknownReference: a row names one that is not there. Nothing was stored.
+        """
+        staged = await self._count()
         await self._add_codes()
         given = {"feed": self._feed or BY_HAND} if "feed" in self._table.table.c else {}
-        staged = (await self._session.execute(text(f"SELECT count(*) FROM {STAGED}"))).scalar_one()
-        updated = await self._run(self._update(), given)
+        # Inserts come first: a category that is there may move below one that is new.
         created = await self._run(self._insert(), given)
+        updated = await self._run(self._update(), given)
         removed = await self._run(self._delete(), given) if snapshot else 0
         return Merged(created, updated, staged - created - updated, removed)
 
@@ -176,37 +192,67 @@ class Merge:
         result: Any = await self._session.execute(text(statement), given)
         return int(result.rowcount)
 
-    async def _add_codes(self) -> None:
-        """Units, categories and warehouses that rows name for the first time become rows of their own."""
+    async def _count(self) -> int:
+        """How many rows are staged, every one of which the joins must find."""
+        named = [name for name, _ in self._joined()]
+        columns = ["count(*)"]
+        for name, reference in self._joined():
+            may_be_empty = f" AND s.{name} IS NOT NULL" * bool(reference.column.nullable)
+            columns.append(f"min(coalesce(s.{name}, '')) FILTER (WHERE r_{name}.id IS NULL{may_be_empty})")
+        query = f"SELECT {', '.join(columns)} FROM {STAGED} s {self._joins_of('LEFT JOIN')}"
+        count, *unknown = (await self._session.execute(text(query))).one()
+        for name, code in zip(named, unknown, strict=True):
+            if code is not None:
+                raise UnknownReference(name, f"there is no {_called(self._table.column_of(name))} {code!r}")
+        return int(count)
+
+    def _adds_codes(self) -> Iterator[tuple[str, Reference]]:
+        """Fields that name units, categories or warehouses: a new name becomes a row of its own."""
         for name, reference in self._table.references.items():
             if name in self._fields and reference.holds == "code":
-                target = reference.table.name  # type: ignore[attr-defined]
-                await self._session.execute(
-                    text(
-                        f"INSERT INTO {target} (id, code, name) SELECT gen_random_uuid(), c.code, c.code"
-                        f" FROM (SELECT DISTINCT {name} AS code FROM {STAGED} WHERE {name} IS NOT NULL) c"
-                        f" WHERE NOT EXISTS (SELECT FROM {target} t WHERE t.code = c.code) ON CONFLICT DO NOTHING"
-                    )
+                yield name, reference
+
+    async def _add_codes(self) -> None:
+        """Make rows of the codes that are named for the first time."""
+        for name, reference in self._adds_codes():
+            target = reference.table.name  # type: ignore[attr-defined]
+            # A category that is itself in the frame is no new name: it comes with everything that is told of it.
+            own = f" AND NOT EXISTS (SELECT FROM {STAGED} o WHERE o.code = c.code)" if target == self._name else ""
+            await self._session.execute(
+                text(
+                    f"INSERT INTO {target} (id, code, name) SELECT gen_random_uuid(), c.code, c.code"
+                    f" FROM (SELECT DISTINCT {name} AS code FROM {STAGED} WHERE {name} IS NOT NULL) c"
+                    f" WHERE NOT EXISTS (SELECT FROM {target} t WHERE t.code = c.code){own} ON CONFLICT DO NOTHING"
                 )
+            )
+
+    def _joined(self) -> Iterator[tuple[str, Reference]]:
+        """Fields whose codes are turned into keys."""
+        for name, reference in self._table.references.items():
+            if name in self._fields and reference.holds == "id":
+                yield name, reference
 
     @property
     def _joins(self) -> str:
-        """Joins that turn codes into keys."""
+        """Joins that turn codes into keys; an empty code is none."""
+        return self._joins_of("")
+
+    def _joins_of(self, kind: str) -> str:
         return " ".join(
-            f"{'LEFT ' if reference.column.nullable else ''}JOIN {reference.table.element.name} r_{name}"  # type: ignore[attr-defined]
-            f" ON r_{name}.code = s.{name}"
-            for name, reference in self._table.references.items()
-            if name in self._fields and reference.holds == "id"
+            f"{kind or ('LEFT JOIN' if reference.column.nullable else 'JOIN')}"
+            f" {reference.table.element.name} r_{name} ON r_{name}.code = s.{name}"  # type: ignore[attr-defined]
+            for name, reference in self._joined()
         )
 
     def _value(self, name: str) -> str:
-        """A field's value as its column's type; a field of the key that no row has is its default everywhere."""
-        if name not in self._fields:
-            return str(_default(self._table.column_of(name)))
+        """A field's value as its column's type; an empty part of the key is its default, or rows would never meet."""
         reference = self._table.references.get(name)
         if reference is not None and reference.holds == "id":
             return f"r_{name}.id"
-        return f"s.{name}::{_sql_type(self._table.column_of(name))}"
+        column = self._table.column_of(name)
+        value = f"s.{name}::{_sql_type(column)}" if name in self._fields else "NULL"
+        default = _default(column) if name in self._table.key else None
+        return value if default is None else f"coalesce({value}, {default})"
 
     @property
     def _stored(self) -> str:
@@ -247,11 +293,11 @@ class Merge:
         for name in self._fields:
             column = self._table.column_of(name)
             value = self._value(name)
-            if (default := _default(column)) is not None:
+            if name not in self._table.key and (default := _default(column)) is not None:
                 value = f"coalesce({value}, {default})"
-            elif name == "name" and self._table.has_code:
-                value = f"coalesce({value}, s.code)"
             values[column.name] = value
+        if self._table.has_code:
+            values["name"] = f"coalesce({values['name']}, s.code)" if "name" in values else "s.code"
         if "feed" in self._table.table.c:
             values["feed"] = "CAST(:feed AS text)"
         return (
@@ -262,6 +308,11 @@ class Merge:
     def _delete(self) -> str:
         kept = f"SELECT FROM {STAGED} s {self._joins} WHERE {self._same_key}"
         return f"DELETE FROM {self._name} t WHERE t.feed = :feed AND NOT EXISTS ({kept})"
+
+
+def _called(column: Column[Any]) -> str:
+    """What a reference refers to, in words."""
+    return str(column.name).removesuffix("_id").replace("_", " ")
 
 
 def _sql_type(column: Column[Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -17,7 +18,9 @@ from sqlalchemy import (
     Double,
     FromClause,
     Numeric,
+    Select,
     Table,
+    Text,
     UniqueConstraint,
     cast,
     false,
@@ -49,16 +52,18 @@ from db.models import (
 )
 from db.paging import Order, Rows
 
-# Every row has these beside its fields; `feed` says where rows of snapshots come from.
-ALWAYS_SHOWN = ("id", "revision")
+# Rows have these beside their fields, as far as their table does; `feed` says where rows of snapshots come from.
+_FIRST_SHOWN = ("id", "revision")
 KEPT_BY_US = frozenset({"id", "created_at", "updated_at", "revision", "deleted_at", "search_text", "feed"})
-Operator = Literal["is", "from", "to"]
+Operator = Literal["is", "from", "to", "under"]
 Extra = Callable[[FromClause], ColumnElement[Any]]
+LATEST = "latest"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A filter: the field is one of `values`, or from / to the one of them, both included."""
+    """A filter: the field is one of `values`, or from / to the one of them, both included, or (`under`) one of them or
+    of what is below them in the tree of codes it refers to."""
 
     field: str
     operator: Operator
@@ -75,9 +80,14 @@ class Reference:
     holds: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecordTable:
-    """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned."""
+    """One table: its model, its columns and references by field, its natural key as fields, and what is reckoned.
+
+    `looked_up` fields come from the row a reference names: field -> (reference, that row's column). Lists are sorted by
+    `sorted_by` unless asked otherwise, else by the natural key. Where rows are runs, `newest_by` is the column by which
+    the word `latest` names one.
+    """
 
     name: str
     model: type[Base]
@@ -85,6 +95,9 @@ class RecordTable:
     references: Mapping[str, Reference]
     key: tuple[str, ...]
     extras: Mapping[str, Extra] = field(default_factory=dict)
+    looked_up: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    sorted_by: str = ""
+    newest_by: str = ""
 
     @property
     def table(self) -> Table:
@@ -110,7 +123,22 @@ class RecordTable:
     def shown(self) -> tuple[str, ...]:
         """All names a row can be shown with."""
         kept = [name for name in ("feed", "created_at", "updated_at", "deleted_at") if name in self.table.c]
-        return (*ALWAYS_SHOWN, *self.fields, *self.extras, *kept)
+        return (*self.always_shown, *self.fields, *self.looked_up, *self.extras, *kept)
+
+    @property
+    def always_shown(self) -> tuple[str, ...]:
+        """What a row is shown with even when only some fields are asked for."""
+        return tuple(name for name in _FIRST_SHOWN if name in self.table.c)
+
+    def is_nullable(self, name: str) -> bool:
+        """Whether a shown field may be null."""
+        if name in self.looked_up:
+            reference, column = self.looked_up[name]
+            remote = self.references[reference].table.c[column]
+            return self.references[reference].column.nullable is True or remote.nullable is True
+        if name in self.extras:
+            return False
+        return bool((self.column_of(name) if name in self.fields else self.table.c[name]).nullable)
 
     def column_of(self, name: str) -> Column[Any]:
         """The column a field is stored in."""
@@ -122,6 +150,9 @@ class RecordTable:
             return self.columns[name]
         if name in self.references:
             return self.references[name].table.c.code
+        if name in self.looked_up:
+            reference, column = self.looked_up[name]
+            return self.references[reference].table.c[column]
         if name in self.extras:
             return self.extras[name](self.table)
         return self.table.c[name]
@@ -133,13 +164,7 @@ class RecordTable:
 
     def rows(self, names: Iterable[str] | None = None) -> Rows:
         """Select rows with these names (None: all), joined to what they refer to."""
-        shown = [self.shown_as(name) for name in (self.shown if names is None else names)]
-        source: FromClause = self.table
-        for reference in self.references.values():
-            if reference.holds == "id":
-                matches = reference.table.c.id == reference.column
-                source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
-        return select(*shown).select_from(source)
+        return _rows(self, self.shown if names is None else tuple(names))
 
     def matching(
         self, query: Rows, conditions: Sequence[Condition], search: str | None = None, *, deleted: bool = False
@@ -153,11 +178,20 @@ class RecordTable:
                 query = query.where(value >= each.values[0])
             elif each.operator == "to":
                 query = query.where(value <= each.values[0])
+            elif each.operator == "under":
+                query = query.where(value.in_(_codes_under(self.references[each.field].table, each.values)))
             else:
                 query = query.where(value.in_(each.values) if len(each.values) > 1 else value == each.values[0])
         if search:
-            query = query.where(or_(*(text.contains(search.lower(), autoescape=True) for text in self._searched())))
+            # Lower case as the database has it: where its locale is C, that leaves what is not ASCII as it is.
+            pattern = func.lower(f"%{search.replace('/', '//').replace('%', '/%').replace('_', '/_')}%")
+            query = query.where(or_(*(text.like(pattern, escape="/") for text in self._searched())))
         return query
+
+    def is_tree(self, name: str) -> bool:
+        """Whether the field refers to a table whose rows have parents in the same table, all by code."""
+        target = self.references[name].table if name in self.references else None
+        return target is not None and "parent" in target.c and "code" in target.c
 
     def _searched(self) -> list[ColumnElement[Any]]:
         """The texts free search looks through: the row's own, else those of what it refers to."""
@@ -173,16 +207,48 @@ class RecordTable:
     @property
     def order(self) -> Order:
         """By any of its fields; the natural key's first one unless asked otherwise."""
-        names = [*self.fields, *(name for name in ("created_at", "updated_at") if name in self.table.c)]
-        return Order({name: self.value_of(name) for name in names}, self.key[0], self.table.c.id)
+        names = [
+            *self.fields,
+            *self.looked_up,
+            *(name for name in ("created_at", "updated_at") if name in self.table.c),
+        ]
+        return Order({name: self.value_of(name) for name in names}, self.sorted_by or self.key[0], self._tie)
+
+    @property
+    def _tie(self) -> ColumnElement[Any]:
+        """What tells rows apart: the id, or the primary key; of a run's rows what is left of it."""
+        if "id" in self.table.c:
+            return self.table.c.id
+        rest = [column for column in self.table.primary_key if column.name != "run_id"]
+        return rest[0] if len(rest) == 1 else func.concat_ws("/", *(cast(column, Text) for column in rest), type_=Text)
 
     def named(self, query: Rows, key: str) -> Rows:
-        """Narrow rows to the one with this id or, where it has one, this code."""
+        """Narrow rows to the one with this id or, where it has one, this code; `latest` is the newest run."""
         table = self.table
+        if self.newest_by and key == LATEST:
+            return query.order_by(table.c[self.newest_by].desc(), table.c.id.desc()).limit(1)
         matches = [table.c.code == key] if self.has_code else []
         if (number := as_uuid(key)) is not None:
             matches.append(table.c.id == number)
         return query.where(or_(false(), *matches))
+
+
+@lru_cache(maxsize=1024)
+def _rows(table: RecordTable, names: tuple[str, ...]) -> Rows:
+    """Made once for each set of names: putting forty columns together costs more than asking for them."""
+    source: FromClause = table.table
+    for reference in table.references.values():
+        if reference.holds == "id":
+            matches = reference.table.c.id == reference.column
+            source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
+    return select(*(table.shown_as(name) for name in names)).select_from(source)
+
+
+def _codes_under(tree: FromClause, tops: Sequence[str]) -> Select[tuple[str]]:
+    """These codes and all below them; a cycle ends where it began."""
+    below = select(tree.c.code).where(tree.c.code.in_(tops)).cte("below", recursive=True)
+    child = tree.alias("child")
+    return select(below.union(select(child.c.code).join(below, child.c.parent == below.c.code)).c.code)
 
 
 def as_uuid(text: str) -> uuid.UUID | None:
@@ -193,8 +259,16 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-def record_table(name: str, model: type[Base], extras: Mapping[str, Extra] | None = None) -> RecordTable:
-    """Describe a model's table."""
+def record_table(
+    name: str,
+    model: type[Base],
+    extras: Mapping[str, Extra] | None = None,
+    *,
+    looked_up: Mapping[str, tuple[str, str]] | None = None,
+    sorted_by: str = "",
+    newest_by: str = "",
+) -> RecordTable:
+    """Describe a model's table. Of tables without codes, such as runs, a reference is the id itself."""
     table = _table_of(model)
     columns: dict[str, Column[Any]] = {}
     references: dict[str, Reference] = {}
@@ -202,14 +276,17 @@ def record_table(name: str, model: type[Base], extras: Mapping[str, Extra] | Non
         if column.name in KEPT_BY_US:
             continue
         remote = next((key.column for key in column.foreign_keys), None)
-        if remote is not None and remote.name == "id":
+        if remote is not None and "code" not in remote.table.c:
+            columns[column.name] = column
+        elif remote is not None and remote.name == "id":
             called = _field_of(column.name)
             references[called] = Reference(called, column, remote.table.alias(f"{called}_row"), "id")
         else:
             columns[column.name] = column
             if remote is not None:
                 references[column.name] = Reference(column.name, column, remote.table, "code")
-    return RecordTable(name, model, columns, references, _natural_key(model), extras or {})
+    key = _natural_key(model)
+    return RecordTable(name, model, columns, references, key, extras or {}, looked_up or {}, sorted_by, newest_by)
 
 
 def _table_of(model: type[Base]) -> Table:

@@ -5,6 +5,7 @@ Writers call `prepare_months` before they store; readers see one table either wa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import date
 from typing import Any
@@ -13,8 +14,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 # Table -> its time column. Both are identifiers of ours, never input.
-SERIES = {"demand": "day", "forecast": "week"}
+SERIES = {"demand": "day", "forecast": "week", "job_event": "at"}
 HYPERTABLES = "hypertables"
+# A table with a default partition takes every row, also where nobody has prepared its month.
+PARTITION_NAME = re.compile(rf"({'|'.join(SERIES)})_(\d{{4}}_\d{{2}}|default)")
 # Daily rows of 20,000 items: about 600,000 a month, so the indexes of a recent chunk stay in memory.
 CHUNK = "1 month"
 
@@ -59,6 +62,33 @@ def month_of(day: date) -> tuple[date, date]:
     return start, date(start.year + start.month // 12, start.month % 12 + 1, 1)
 
 
+def partition_statements(table: str, start: date, end: date) -> tuple[str, str, str]:
+    """The partition's name and the statements that make it and attach it for [start, end), by UTC."""
+    name = f"{table}_{start:%Y_%m}"
+    zone = " 00:00+00" if SERIES[table] == "at" else ""
+    bounds = f"FROM ('{start}{zone}') TO ('{end}{zone}')"
+    return (
+        name,
+        f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)",
+        f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}",
+    )
+
+
+async def has_hypertables(connection: AsyncConnection) -> bool:
+    """Whether the series of this database are hypertables, with their continuous aggregates and policies."""
+    found = await connection.execute(text("SELECT value FROM capability WHERE name = :name"), {"name": HYPERTABLES})
+    return bool(found.scalar())
+
+
+async def allow_restatement(connection: AsyncConnection) -> None:
+    """Let this transaction write into chunks of the columnstore, however many rows must be taken out of it for that.
+
+    The usual limit of 100,000 rows would refuse a month that an ERP states anew.
+    """
+    if await has_hypertables(connection):
+        await connection.execute(text("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0"))
+
+
 async def prepare_months(connection: AsyncConnection, table: str, days: Iterable[date]) -> None:
     """Make sure the month of each of `days` has a partition; does nothing on a hypertable.
 
@@ -69,27 +99,23 @@ async def prepare_months(connection: AsyncConnection, table: str, days: Iterable
     """
     if table not in SERIES:
         raise KeyError(table)
-    capability = await connection.execute(
-        text("SELECT value FROM capability WHERE name = :name"), {"name": HYPERTABLES}
-    )
-    if capability.scalar():
+    if await has_hypertables(connection):
         return
     wanted = {f"{table}_{start:%Y_%m}": (start, end) for start, end in {month_of(day) for day in days}}
-    missing = await _missing(connection, table, set(wanted))
+    missing = set(wanted) - await partitions(connection, table)
     if not missing:
         return
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"fmrp-partition-{table}"})
-    for name in sorted(await _missing(connection, table, missing)):
-        start, end = wanted[name]
-        await connection.execute(text(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)"))
-        await connection.execute(
-            text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')")
-        )
+    for name in sorted(missing - await partitions(connection, table)):
+        _, create, attach = partition_statements(table, *wanted[name])
+        await connection.execute(text(create))
+        await connection.execute(text(attach))
 
 
-async def _missing(connection: AsyncConnection, table: str, names: set[str]) -> set[str]:
+async def partitions(connection: AsyncConnection, table: str) -> set[str]:
+    """Names of a table's native partitions."""
     found = await connection.execute(
         text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = CAST(:table AS regclass)"),
         {"table": table},
     )
-    return names - set(found.scalars())
+    return set(found.scalars())

@@ -17,6 +17,7 @@ from ingestion.limits import Limits
 from ingestion.table import (
     HEADER_SEARCH_ROWS,
     MALFORMED_SCHEMA,
+    WHITE_SPACE,
     Parsed,
     ParseOptions,
     looks_like_markup,
@@ -70,7 +71,7 @@ def parse_csv(content: bytes, file_name: str, limits: Limits, options: ParseOpti
 
 
 def _refuse_no_text(text: str) -> None:
-    if not text.strip():
+    if not text.strip(WHITE_SPACE):
         raise EmptyFile("the file holds nothing but blanks")
     place = text.find("\0")
     if place >= 0:
@@ -132,14 +133,14 @@ def _first_records(lines: pl.Series, delimiter: str) -> Iterator[_Record]:
     while place < len(head) and found < HEADER_SEARCH_ROWS:
         record = reader.record_at(place)
         place = record.after
-        if not record.fault and any(cell.strip() for cell in record.fields):
+        if not record.fault and any(cell.strip(WHITE_SPACE) for cell in record.fields):
             found += 1
             yield record
 
 
 def _trimmed(header: Sequence[str]) -> tuple[str, ...]:
     """Header names without blanks around them and without empty ones at the end (a trailing delimiter)."""
-    names = [name.strip().lstrip("\ufeff") for name in header]
+    names = [name.strip(WHITE_SPACE).lstrip("\ufeff") for name in header]
     while names and not names[-1]:
         names.pop()
     return tuple(names)
@@ -157,7 +158,7 @@ def _body(
         .with_row_index("at")
         .slice(start)
         .with_columns(_unquoted(pl.col("text"), delimiter))
-        .filter(pl.col("text").str.strip_chars(" \t" + delimiter) != "")
+        .filter(pl.col("text").str.strip_chars(WHITE_SPACE + delimiter) != "")
         .with_columns(
             careful=pl.col("text").str.contains('"', literal=True)
             | (pl.col("text").str.count_matches(delimiter, literal=True) != width - 1)
@@ -264,9 +265,9 @@ def _sorted_out(
         if len(fields) == width and any(fields) and max(map(len, fields)) <= limits.max_cell_chars:
             fits.append(record)  # the usual case, first because it is a million times
             continue
-        if not fault and not any(cell.strip() for cell in fields):
+        if not fault and not any(cell.strip(WHITE_SPACE) for cell in fields):
             continue
-        while len(fields) > width and not fields[-1].strip():
+        while len(fields) > width and not fields[-1].strip(WHITE_SPACE):
             fields.pop()
         if not fault and len(fields) != width:
             fault = f"has {len(fields)} fields, the header has {width}"

@@ -17,7 +17,15 @@ import polars as pl
 from ingestion.decode import refuse_bomb
 from ingestion.errors import EmptyFile, IngestionError, TooManyCells, TooManyColumns, TooManyRows, UnreadableFile
 from ingestion.limits import Limits
-from ingestion.table import HEADER_SEARCH_ROWS, MALFORMED_SCHEMA, Parsed, ParseOptions, no_header, score_header
+from ingestion.table import (
+    HEADER_SEARCH_ROWS,
+    MALFORMED_SCHEMA,
+    WHITE_SPACE,
+    Parsed,
+    ParseOptions,
+    no_header,
+    score_header,
+)
 
 _CHUNK = 1 << 20
 _OVERLAP = 64
@@ -145,7 +153,7 @@ def _read(content: bytes, file_name: str, limits: Limits, options: ParseOptions)
     reader = fastexcel.read_excel(content)
     sheet_name, header_at, header = _find_header(reader, file_name, options)
     raw = reader.load_sheet(sheet_name, header_row=None, skip_rows=0, dtypes="string").to_polars()
-    while header and not header[-1].strip():
+    while header and not header[-1].strip(WHITE_SPACE):
         header.pop()
     width = len(header)
     raw = raw.select(pl.col(raw.columns[place]).cast(pl.String).alias(f"c{place}") for place in range(width))
@@ -171,7 +179,7 @@ def _read(content: bytes, file_name: str, limits: Limits, options: ParseOptions)
     )
     return Parsed(
         frame.filter(~too_long),
-        tuple(name.strip() for name in header),
+        tuple(name.strip(WHITE_SPACE) for name in header),
         bad.cast(MALFORMED_SCHEMA),  # type: ignore[arg-type]
         "xlsx",
         "utf-8",

@@ -9,6 +9,9 @@ from ingestion.errors import WrongColumns
 
 MALFORMED_SCHEMA = {"line": pl.Int64, "field": pl.String, "reason": pl.String, "raw": pl.String}
 HEADER_SEARCH_ROWS = 20
+# Unicode's white space, which is what Polars strips. Python's strip() takes the separators U+001C to U+001F as well:
+# they are control characters, so a row of nothing else is a damaged one, to be reported and not passed over as blank.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 
 @dataclass(frozen=True, slots=True)

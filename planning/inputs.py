@@ -7,6 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from planning.calendar import MONDAY_TO_FRIDAY
+
 _TEXT, _NUMBER, _WHOLE, _DAY, _FLAG = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Boolean()
 
 COLUMNS: Final[Mapping[str, Mapping[str, pl.DataType]]] = {
@@ -48,6 +50,8 @@ COLUMNS: Final[Mapping[str, Mapping[str, pl.DataType]]] = {
     "forecast_series": {
         "item": _TEXT,
         "abc": _TEXT,
+        "xyz": _TEXT,
+        "demand_class": _TEXT,
         "lead_time_mean": _NUMBER,
         "lead_time_quantile": _NUMBER,
         "service_level": _NUMBER,
@@ -102,6 +106,7 @@ class PlanParameters:
     horizon_weeks: int = 26
     firm_horizon_weeks: int = 3
     holidays: frozenset[date] = frozenset()
+    weekmask: str = MONDAY_TO_FRIDAY
     service_levels: Mapping[str, float] = field(default_factory=lambda: {"A": 0.97, "B": 0.93, "C": 0.85})
     order_cost: float | None = None
     holding_rate: float | None = None

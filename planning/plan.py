@@ -20,7 +20,6 @@ from planning.results import (
     by_urgency,
     order_frame,
     planned_orders,
-    stock_parameters,
     summarise,
     weekly_records,
 )
@@ -29,14 +28,13 @@ from planning.safety_stock import (
     economic_order_quantity,
     from_quantile,
     reorder_point,
-    z_values,
 )
+from planning.stock_parameters import WORKING_WEEKS_PER_YEAR, stock_parameters
 from planning.structure import read_structure
 from planning.supply import Sourcing, read_available, read_dated, read_supplier_terms, scheduled_receipts
 
 Progress = Callable[[float, str], None]
 
-_WORKING_WEEKS_PER_YEAR = 52
 _PRODUCED_KINDS = ["finished", "semi_finished"]
 
 
@@ -46,7 +44,7 @@ class Plan:
 
     orders(kind, item, supplier?, quantity, release_date, due_date, priority, priority_rank, past_due_days, unit_cost?,
     value?, cause); capacity(work_centre, week, load_hours, capacity_hours, load_share?);
-    stock_parameters(item, safety_stock, reorder_point, eoq?); records(item, week, gross, scheduled_receipts,
+    stock_parameters: see `planning.stock_parameters`; records(item, week, gross, scheduled_receipts,
     projected_on_hand, net, planned_receipts, planned_releases); warnings(item, field, message).
     """
 
@@ -86,7 +84,7 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
     tell(0.0, "checking items and bills of material")
     findings = Findings()
     frames = _leave_out_ended_forecasts(inputs.conformed(), parameters, findings)
-    calendar = Calendar(parameters.today, parameters.horizon_weeks, parameters.holidays)
+    calendar = Calendar(parameters.today, parameters.horizon_weeks, parameters.holidays, parameters.weekmask)
     items = read_items(frames.items, findings)
     structure, is_parent, on_cycle = read_structure(frames.bom_lines, items, calendar, findings)
     tell(0.1, "reading stock, orders and demand")
@@ -108,11 +106,13 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
     tell(0.9, "loading work centres")
     capacity = _capacity(listed, records, frames, supply, sourcing, calendar, findings)
     warnings = findings.frame()
-    eoq = _order_quantities(daily * calendar.days_per_week * _WORKING_WEEKS_PER_YEAR, sourcing.unit_cost(), parameters)
+    eoq = _order_quantities(daily * calendar.days_per_week * WORKING_WEEKS_PER_YEAR, sourcing.unit_cost(), parameters)
     result = Plan(
         orders=orders,
         capacity=capacity,
-        stock_parameters=stock_parameters(items, records.safety_stock, point, eoq),
+        stock_parameters=stock_parameters(
+            frames, items, records, sourcing, supply.scheduled, daily, point, eoq, calendar
+        ),
         records=weekly_records(records, supply.scheduled, items, calendar),
         warnings=warnings,
         summary=summarise(orders, warnings),
@@ -249,7 +249,7 @@ def _safety_stock_policy(
         quantile_surplus=np.where(has_own, surplus, np.nan),
         weekly_mean=np.where(has_own, weekly_mean, np.nan),
         weekly_sd=np.where(has_own, weekly_sd, np.nan),
-        z=z_values(np.where(np.isnan(level), fallback, level)),
+        service_level=np.where(np.isnan(level), fallback, level),
         days_per_week=calendar.days_per_week,
     )
 

@@ -102,20 +102,6 @@ def weekly_records(
     )
 
 
-def stock_parameters(
-    items: ItemTable, safety_stock: FloatArray, reorder_point: FloatArray, eoq: FloatArray
-) -> pl.DataFrame:
-    """stock_parameters(item, safety_stock, reorder_point, eoq), eoq null where it is not known."""
-    return pl.DataFrame(
-        {
-            "item": items.codes,
-            "safety_stock": safety_stock,
-            "reorder_point": reorder_point,
-            "eoq": pl.Series(eoq, nan_to_null=True),
-        }
-    )
-
-
 def summarise(orders: pl.DataFrame, warnings: pl.DataFrame) -> dict[str, float | int]:
     """The plan in figures: orders by kind and priority, the value of purchases, warnings."""
     kinds = dict(orders["kind"].value_counts().iter_rows())

@@ -1,6 +1,7 @@
 """Safety stock by three policies, reorder point and economic order quantity."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -13,15 +14,21 @@ class SafetyStockPolicy:
     """What the safety stock of each item is made from, all [items], NaN where not known.
 
     A manual value goes before all; then the surplus of the lead-time quantile over the mean; then the variability of
-    weekly demand at `z`. An item with none of them (a component without own forecast) has no safety stock.
+    weekly demand at the
+    service level. An item with none of them (a component without own forecast) has no safety stock.
     """
 
     manual: FloatArray
     quantile_surplus: FloatArray
     weekly_mean: FloatArray
     weekly_sd: FloatArray
-    z: FloatArray
+    service_level: FloatArray
     days_per_week: int
+
+    @cached_property
+    def z(self) -> FloatArray:
+        """Standard normal quantile of the service level, [items]."""
+        return z_values(self.service_level)
 
     def of(self, rows: IntArray, lead_time: IntArray) -> FloatArray:
         """Safety stock of item rows at their lead times in working days, [rows], never below 0 or NaN."""

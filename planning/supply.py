@@ -16,16 +16,23 @@ from planning.supplier import SupplierTerms, choose_terms, first_terms
 
 def read_available(stock: pl.DataFrame, items: ItemTable, findings: Findings) -> FloatArray:
     """Available stock over all locations, on hand - reserved - quarantined, [items]; below 0 is named and kept."""
-    found = items.locate(stock, "item", "stock", findings)
-    on_hand, reserved, quarantined = (
-        totals_by_row(found["row"].to_numpy(), np.nan_to_num(to_floats(found[column])), items.count)
-        for column in ("on_hand", "reserved", "quarantined")
-    )
+    on_hand, reserved, quarantined = _stock_totals(stock, items, findings, "on_hand", "reserved", "quarantined")
     available = on_hand - reserved - quarantined
     findings.name(items.codes.filter(pl.Series(on_hand < 0)), "on_hand", "negative stock")
     short = (available < 0) & (on_hand >= 0)
     findings.name(items.codes.filter(pl.Series(short)), "reserved", "more reserved or quarantined than on hand")
     return available
+
+
+def on_hand_stock(stock: pl.DataFrame, items: ItemTable, findings: Findings) -> FloatArray:
+    """Stock on hand over all locations, [items]."""
+    return _stock_totals(stock, items, findings, "on_hand")[0]
+
+
+def _stock_totals(stock: pl.DataFrame, items: ItemTable, findings: Findings, *columns: str) -> list[FloatArray]:
+    found = items.locate(stock, "item", "stock", findings)
+    row = found["row"].to_numpy()
+    return [totals_by_row(row, np.nan_to_num(to_floats(found[column])), items.count) for column in columns]
 
 
 def read_dated(frame: pl.DataFrame, items: ItemTable, source: str, findings: Findings) -> pl.DataFrame:

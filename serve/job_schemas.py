@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from actors.kinds import KINDS, Kind
+from actors.kinds import Kind
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
+from db.models.series import JobEvent
+from serve.parameters import Name, Options, choice
 
 JobState = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
 MissedRuns = Literal["skip", "run_once", "run_all"]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-KindName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, examples=list(KINDS))]
-Priority = Annotated[int, msgspec.Meta(ge=-100, le=100, description="higher goes first")]
+LogLevel = Literal["info", "warning", "error"]
+WorkerState = Literal["serving", "draining"]
+KindName = Annotated[str, msgspec.Meta(max_length=100, extra_json_schema=choice("JobKind"))]
+TimeZone = Annotated[str, msgspec.Meta(max_length=60, extra_json_schema=choice("TimeZone"))]
+Priority = Annotated[int, msgspec.Meta(ge=-100, le=100, description="Higher goes first.")]
+
+
+_FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def _cron_field(values: str, more: str = "") -> str:
+    term = rf"(\*|({values})(-({values}))?)(/[1-9][0-9]?)?{more}"
+    return f"({term})(,({term}))*"
+
+
+_MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+_FIELDS = (
+    _cron_field("[0-5]?[0-9]"),
+    _cron_field("[01]?[0-9]|2[0-3]"),
+    _cron_field("0?[1-9]|[12][0-9]|3[01]", "|LW?"),
+    _cron_field(f"0?[1-9]|1[0-2]|{_MONTHS}"),
+    _cron_field("[0-7]|SUN|MON|TUE|WED|THU|FRI|SAT", "|[0-7](L|#[1-5])"),
+)
+# What five fields can look like; that a range goes upwards and the day ever comes is checked afterwards.
+CRON = f"^{' '.join(_FIELDS)}\\Z"
 Attempts = Annotated[int, msgspec.Meta(ge=1, le=20)]
 
 
@@ -26,11 +50,20 @@ class JobIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kind: KindName
-    parameters: dict[str, Any] = {}
+    parameters: Options = {}
     priority: Priority = 0
     delay_s: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 0.0
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     max_attempts: Attempts | None = None
+
+    def due_at(self) -> datetime | None:
+        """`run_at` in UTC; at the ends of the calendar, where an offset leads out of it, the end."""
+        if self.run_at is None:
+            return None
+        try:
+            return self.run_at.astimezone(UTC)
+        except OverflowError:
+            return _FIRST_MOMENT if self.run_at.year == 1 else _LAST_MOMENT
 
 
 class JobOut(msgspec.Struct, frozen=True):
@@ -38,9 +71,9 @@ class JobOut(msgspec.Struct, frozen=True):
 
     id: uuid.UUID
     kind: str
-    state: str
+    state: JobState
     priority: int
-    progress: float
+    progress: Annotated[float, msgspec.Meta(ge=0, le=1)]
     step: str
     message: str
     attempts: int
@@ -85,13 +118,31 @@ class LogLine(msgspec.Struct, frozen=True):
     id: int
     attempt: int
     at: datetime
-    level: str
+    level: LogLevel
     message: str
 
 
 def log_line(line: JobLog) -> LogLine:
     """A stored line."""
-    return LogLine(line.id, line.attempt, line.at, line.level, line.message)
+    return LogLine(line.id, line.attempt, line.at, cast("LogLevel", line.level), line.message)
+
+
+class JobEventOut(msgspec.Struct, frozen=True):
+    """A state a job came into. `attempt` counts its starts until then."""
+
+    id: int
+    at: datetime
+    kind: str
+    state: str
+    attempt: int
+    progress: float
+    step: str
+    message: str
+
+
+def job_event_out(event: JobEvent) -> JobEventOut:
+    """A stored change of state."""
+    return JobEventOut(**{name: getattr(event, name) for name in JobEventOut.__struct_fields__})
 
 
 class Retried(msgspec.Struct, frozen=True):
@@ -143,7 +194,7 @@ class WorkerOut(msgspec.Struct, frozen=True):
     name: str
     host: str
     pid: int
-    state: str
+    state: WorkerState
     started_at: datetime
     heartbeat_at: datetime
 
@@ -164,9 +215,9 @@ class ScheduleIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     kind: KindName
-    cron: Annotated[str, msgspec.Meta(max_length=100)]
-    time_zone: Annotated[str, msgspec.Meta(max_length=60)] | None = None
-    parameters: dict[str, Any] = {}
+    cron: Annotated[str, msgspec.Meta(max_length=100, pattern=CRON)]
+    time_zone: TimeZone | None = None
+    parameters: Options = {}
     priority: Priority = 0
     missed_runs: MissedRuns = "run_once"
     enabled: bool = True
@@ -182,12 +233,13 @@ class ScheduleOut(msgspec.Struct, frozen=True):
     time_zone: str
     parameters: dict[str, Any]
     priority: int
-    missed_runs: str
+    missed_runs: MissedRuns
     enabled: bool
     next_run_at: datetime | None
     last_run_at: datetime | None
     last_job_id: uuid.UUID | None
     last_error: str | None
+    revision: int
     created_at: datetime
     updated_at: datetime
 

@@ -18,8 +18,10 @@ from actors.telemetry import current_ids, joined
 
 TRACE_HEADER = b"x-trace-id"
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+# Answers for half an hour: what counts is when it begins.
+STREAM = "/events/stream"
 # Asked every few seconds by machines; nobody looks for their traces.
-_UNTRACED = ("/health", "/metrics")
+_UNTRACED = ("/health", "/metrics", STREAM)
 
 
 def observed(app: ASGIApp) -> ASGIApp:
@@ -30,11 +32,12 @@ def observed(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
             return
         began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
+        answered = 0.0
 
         async def send_observed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.perf_counter()
                 if (ids := current_ids()) is not None:
                     message["headers"] = [*message["headers"], (TRACE_HEADER, ids[0].encode())]
             await send(message)
@@ -50,7 +53,8 @@ def observed(app: ASGIApp) -> ASGIApp:
                     _describe(span, scope, status)
         finally:
             method, route = method_of(scope), route_of(scope)
-            child(REQUESTS, method, route, f"{status // 100}xx").observe(time.perf_counter() - began)
+            ended = answered if answered and scope["path"].endswith(STREAM) else time.perf_counter()
+            child(REQUESTS, method, route, f"{status // 100}xx").observe(ended - began)
 
     return observe
 

@@ -8,6 +8,7 @@ there. Patterns end in `\\Z`, as Python's `$` would let a final newline through;
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any
 
 from litestar.params import Parameter
@@ -24,6 +25,10 @@ CURSOR = r"^[A-Za-z0-9_-]+\Z"
 VISIBLE_ASCII = r"^[!-~]+\Z"
 # Beyond this a double, which is what most clients read JSON numbers into, is no longer exact to a thousandth.
 LARGEST = 1_000_000_000_000
+
+# Dates of a plant: far beyond any real history or plan, and far from where calendars end.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+PLANT_DAY = r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z"
 
 # Parameters of routes.
 Limit = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Rows a page.")]
@@ -65,8 +70,8 @@ Text = Annotated[str, Meta(max_length=1000, pattern=NO_CONTROL)]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=TRIMMED)]
 Key = Annotated[str, Meta(min_length=1, max_length=60, pattern=IDENTIFIER)]
 _Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
-_Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
-_Scalar = Text | _Whole | _Number | bool | None
+Quantity = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+_Scalar = Text | _Whole | Quantity | bool | None
 _Scalars = Annotated[list[_Scalar], Meta(max_length=200)]
 _Flat = Annotated[dict[Key, _Scalar | _Scalars], Meta(max_length=50)]
 Options = Annotated[dict[Key, _Scalar | _Scalars | _Flat], Meta(max_length=50)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -49,15 +49,27 @@ class Problem(msgspec.Struct, frozen=True):
 ERRORS: dict[int, ResponseSpec] = {
     status: ResponseSpec(Problem, generate_examples=False, description=description, media_type=PROBLEM_JSON)
     for status, description in (
-        (400, "A field of the request is not valid"),
-        (401, "Not logged in"),
+        (400, "The request is not what this document asks for; `errors` names the fields"),
+        (401, "Not logged in: no token, or one that is forged, expired or of a switched-off account"),
         (403, "The role is not high enough"),
-        (404, "Not there"),
-        (500, "A fault of ours"),
-        (503, "A backing service is away; try again"),
+        (404, "What the path, or a cursor, names is not there"),
+        (409, "Well-formed, but it does not go with what is stored, or with another field; `errors` names the fields"),
+        (412, "Somebody else has changed it since it was read; read it again"),
+        (413, "The body is larger than is taken here"),
+        (415, "The body is of a type that is not taken here"),
+        (429, "Too many requests; wait as long as `Retry-After` says"),
+        (500, "A fault of ours; it has been logged"),
+        (503, "The database or the event store is away; the same request may work in a moment"),
     )
 }
 """What any route of the API may answer instead, for its documentation."""
+
+ERROR_HEADERS: dict[int, tuple[str, str, dict[str, Any]]] = {
+    401: ("WWW-Authenticate", "How to log in", {"type": "string", "examples": ["Bearer"]}),
+    429: ("Retry-After", "Seconds to wait", {"type": "integer", "minimum": 0, "examples": [60]}),
+    503: ("Retry-After", "Seconds to wait", {"type": "integer", "minimum": 0, "examples": [2]}),
+}
+"""The header that goes with a status: name, description, schema."""
 
 # SQLSTATEs of values PostgreSQL cannot store or compare: a NUL in a text, a cursor whose value is no number or date.
 _BAD_VALUES = frozenset({"22003", "22007", "22008", "22021", "22P02", "22P05"})
@@ -93,9 +105,14 @@ class NotFound(HTTPException):
 
 
 class Conflict(HTTPException):
-    """409."""
+    """409: the request is well-formed, and what is stored or another field is against it. `fields` names those at
+    fault, each with what is wrong."""
 
     status_code = 409
+
+    def __init__(self, detail: str, fields: Mapping[str, str] | None = None) -> None:
+        extra = [{"key": field, "message": message} for field, message in (fields or {}).items()]
+        super().__init__(detail=detail, extra=extra or None)
 
 
 class PreconditionFailed(HTTPException):
@@ -147,7 +164,7 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if error.status_code == HTTP_500_INTERNAL_SERVER_ERROR:
         return on_fault(request, error)
     errors = []
-    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+    if isinstance(error, (ValidationException, Conflict)) and isinstance(error.extra, list):
         errors = [
             FieldError(_NAMES.get(str(each.get("key")), str(each.get("key", ""))), str(each.get("message", "")))
             for each in error.extra
@@ -165,9 +182,23 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 
 def on_bad_request(request: Request[Any, Any, Any], error: ValueError) -> Response[Problem]:
     """An argument our own code refused: the message begins with the field's name."""
+    return _refuse(request, 400, error)
+
+
+def on_no_such_page(request: Request[Any, Any, Any], error: BadCursor) -> Response[Problem]:
+    """A cursor in the right alphabet that is none of this list's: the page it names is not there."""
+    return _refuse(request, 404, error)
+
+
+def on_misfit(request: Request[Any, Any, Any], error: ValueError) -> Response[Problem]:
+    """A value as the document asks for it that still makes no sense: a day that never comes."""
+    return _refuse(request, 409, error)
+
+
+def _refuse(request: Request[Any, Any, Any], status: int, error: ValueError) -> Response[Problem]:
     text = str(error)
     field, separator, _ = text.partition(": ")
-    return respond(request, 400, text, [FieldError(field, text)] if separator else None)
+    return respond(request, status, text, [FieldError(field, text)] if separator else None)
 
 
 def on_conflict(request: Request[Any, Any, Any], error: NotAllowed) -> Response[Problem]:
@@ -233,9 +264,9 @@ def on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Prob
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {
     HTTPException: on_http_error,
-    BadCursor: on_bad_request,
+    BadCursor: on_no_such_page,
     BadSort: on_bad_request,
-    BadCron: on_bad_request,
+    BadCron: on_misfit,
     UnknownKind: on_bad_request,
     UnknownMapping: on_bad_request,
     UnknownReference: on_unknown_reference,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
@@ -24,6 +24,8 @@ from db.models import (
 )
 
 T = TypeVar("T")
+OrderKind = Literal["purchase", "production"]
+Urgency = Literal["critical", "high", "medium", "low"]
 
 
 class Listing(msgspec.Struct, Generic[T], frozen=True):
@@ -45,7 +47,7 @@ def some(value: Decimal | float) -> float:
 
 
 class DemandRow(msgspec.Struct, frozen=True):
-    """Demand on a day or in a week."""
+    """Demand on a day, or in a week or month that begins on `date`."""
 
     date: date
     quantity: float
@@ -56,7 +58,7 @@ class DemandOut(msgspec.Struct, frozen=True):
     """A demand series."""
 
     item: str
-    grain: str
+    grain: Literal["day", "week", "month"]
     rows: list[DemandRow]
 
 
@@ -164,7 +166,7 @@ class OrderOut(msgspec.Struct, frozen=True):
     """A planned order."""
 
     id: uuid.UUID
-    kind: str
+    kind: OrderKind
     item: str
     name: str
     supplier: str | None
@@ -173,7 +175,7 @@ class OrderOut(msgspec.Struct, frozen=True):
     unit: str
     release_date: date
     due_date: date
-    priority: str
+    priority: Urgency
     past_due_days: int
     unit_cost: float | None
     value: float | None
@@ -184,7 +186,7 @@ def order_out(order: PlannedOrder, item: Item, supplier: Supplier | None) -> Ord
     """A stored order with its item and supplier."""
     return OrderOut(
         id=order.id,
-        kind=order.kind,
+        kind=cast("OrderKind", order.kind),
         item=item.code,
         name=item.name,
         supplier=supplier.code if supplier else None,
@@ -193,7 +195,7 @@ def order_out(order: PlannedOrder, item: Item, supplier: Supplier | None) -> Ord
         unit=item.unit,
         release_date=order.release_date,
         due_date=order.due_date,
-        priority=order.priority,
+        priority=cast("Urgency", order.priority),
         past_due_days=order.past_due_days,
         unit_cost=number(order.unit_cost),
         value=number(order.value),
@@ -242,7 +244,7 @@ class IngestRunOut(msgspec.Struct, frozen=True):
     file: str
     mapping: str
     target: str
-    state: str
+    state: Literal["done", "failed", "unchanged"]
     read: int
     taken: int
     merged: int

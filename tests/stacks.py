@@ -22,7 +22,8 @@ from cluster.local.stack import Stack
 from settings import Settings, normalise_database_url
 
 # Kinds of job that misbehave, loaded into every process of the stack beside the shipped ones.
-WORK_MODULES = '["tests.faults.work"]'
+# Load is made as one user here, whom the limit would slow down.
+ENVIRONMENT = {"FMRP_WORK_MODULES": '["tests.faults.work"]', "FMRP_RATE_LIMIT_REQUESTS": "0"}
 # Room for the log of all end-to-end tests; memory is taken only by what is written.
 DISK_MIB = 2048
 WATCHER = "stack-watcher"
@@ -32,7 +33,7 @@ WATCHER = "stack-watcher"
 def running_stack() -> Iterator[Stack]:
     """A stack with an empty inbox, on a small disk of its own where we may mount one."""
     with tempfile.TemporaryDirectory(prefix="fmrp-e2e-") as folder, small_disk(Path(folder)):
-        os.environ["FMRP_WORK_MODULES"] = WORK_MODULES
+        os.environ.update(ENVIRONMENT)
         settings = Settings(
             data_dir=Path(folder), api_port=free_port(), dashboard_port=free_port(), database_url=_database_of_its_own()
         )
@@ -45,7 +46,8 @@ def running_stack() -> Iterator[Stack]:
             finally:
                 over.set()
                 watcher.join()
-                del os.environ["FMRP_WORK_MODULES"]
+                for name in ENVIRONMENT:
+                    del os.environ[name]
 
 
 @contextmanager

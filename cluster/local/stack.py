@@ -138,6 +138,8 @@ class Stack:
             "RAY_AUTH_TOKEN": self._secrets.ray_token,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_ENABLE_HA_PROXY": "0",
+            # A frame of a socket costs the proxy half of what it costs it as an object of Ray's.
+            "RAY_SERVE_PROXY_USE_GRPC": "1",
             # Ray gives its workers the lowest priority; the API and its proxy answer people. Who computes steps back
             # by itself (`actors.priority`).
             "RAY_worker_niceness": "0",

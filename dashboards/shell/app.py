@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -55,8 +56,11 @@ class Process:
     board: JobBoard
 
     def client_for(self, signed_in: SignedIn) -> ApiClient:
-        """API client acting as the owner of a log-in."""
-        return ApiClient(self.http, self.api_url, signed_in.token)
+        """API client acting as the owner of a log-in, for as long as that lasts."""
+        return ApiClient(self.http, self.api_url, partial(self._token_of, signed_in))
+
+    async def _token_of(self, signed_in: SignedIn) -> str:
+        return await self.sessions.token_of(signed_in, ApiClient(self.http, self.api_url))
 
 
 class Shell:

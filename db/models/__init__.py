@@ -2,6 +2,7 @@
 
 from db.base import Base
 from db.models.access import ApiKey, AuditEntry, RefreshToken, TokenFamily
+from db.models.alert import Alert
 from db.models.control import IngestRun, RejectedRow, Source, SourceFile, UserAccount
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
@@ -16,6 +17,7 @@ from db.models.master import (
     UnitConversion,
     Warehouse,
 )
+from db.models.plant import DataVersion, PlantSetting
 from db.models.production import (
     BomLine,
     CalendarDay,
@@ -25,10 +27,23 @@ from db.models.production import (
     Shift,
     WorkCentre,
 )
-from db.models.results import CapacityLoad, ForecastMetric, ForecastRun, ForecastSeries, PlannedOrder, PlanningRun
-from db.models.series import Capability, Demand, Forecast, SalesLine
+from db.models.registry import ModelVersion
+from db.models.results import (
+    ActionMessage,
+    CapacityLoad,
+    ForecastMetric,
+    ForecastRun,
+    ForecastSeries,
+    Pegging,
+    PlannedOrder,
+    PlanningRun,
+    StockParameter,
+)
+from db.models.series import Capability, Demand, DemandMonth, DemandWeek, Forecast, JobEvent, RollupPending, SalesLine
 
 __all__ = [
+    "ActionMessage",
+    "Alert",
     "ApiKey",
     "AuditEntry",
     "Base",
@@ -37,7 +52,10 @@ __all__ = [
     "Capability",
     "CapacityEvent",
     "CapacityLoad",
+    "DataVersion",
     "Demand",
+    "DemandMonth",
+    "DemandWeek",
     "FirmOrder",
     "Forecast",
     "ForecastMetric",
@@ -47,14 +65,19 @@ __all__ = [
     "Item",
     "ItemCategory",
     "Job",
+    "JobEvent",
     "JobLog",
     "KindControl",
+    "ModelVersion",
     "OpenOrder",
+    "Pegging",
     "PlannedOrder",
     "PlannedStop",
     "PlanningRun",
+    "PlantSetting",
     "RefreshToken",
     "RejectedRow",
+    "RollupPending",
     "RoutingOperation",
     "SalesLine",
     "Schedule",
@@ -62,6 +85,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "Stock",
+    "StockParameter",
     "Supplier",
     "SupplierTerm",
     "TokenFamily",

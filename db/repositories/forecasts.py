@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 from sqlalchemy import select, text
@@ -24,6 +25,13 @@ SERIES_ORDER = Order(
     },
     default="item",
     key=Item.code,
+)
+# Item and week together name a row of a run.
+ROWS_ORDER = Order({"item": Item.code}, default="item", key=Forecast.week)
+RUNS_ORDER = Order(
+    {"created_at": ForecastRun.created_at, "as_of": ForecastRun.as_of, "items": ForecastRun.items},
+    default="-created_at",
+    key=ForecastRun.id,
 )
 _METRICS = "series, wql, rmsse, mase, wape, bias, coverage_80"
 
@@ -73,13 +81,9 @@ async def latest(session: AsyncSession) -> ForecastRun | None:
     return (await session.execute(query)).scalar_one_or_none()
 
 
-async def runs(session: AsyncSession, limit: int) -> Sequence[ForecastRun]:
-    """Runs, newest first."""
-    return (
-        (await session.execute(select(ForecastRun).order_by(ForecastRun.created_at.desc()).limit(limit)))
-        .scalars()
-        .all()
-    )
+def runs_statement() -> Rows:
+    """All runs."""
+    return select(ForecastRun)
 
 
 async def metrics(session: AsyncSession, run_ids: Sequence[uuid.UUID]) -> Sequence[ForecastMetric]:
@@ -112,3 +116,17 @@ async def item_forecast(
     series, item = found
     rows = select(Forecast).where(Forecast.run_id == run_id, Forecast.item_id == item.id).order_by(Forecast.week)
     return item, series, (await session.execute(rows)).scalars().all()
+
+
+def rows_statement(
+    run_id: uuid.UUID, items: Sequence[str] = (), first: date | None = None, last: date | None = None
+) -> Rows:
+    """Weekly rows of a run with their item, of these items only, from `first` to `last`."""
+    query = select(Forecast, Item).join(Item, Item.id == Forecast.item_id).where(Forecast.run_id == run_id)
+    if items:
+        query = query.where(Item.code.in_(items))
+    if first is not None:
+        query = query.where(Forecast.week >= first)
+    if last is not None:
+        query = query.where(Forecast.week <= last)
+    return query

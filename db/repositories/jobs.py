@@ -15,6 +15,7 @@ from sqlalchemy import CursorResult, delete, func, insert, or_, select, text, up
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models.job import DEAD_STATES, FINAL_STATES, Job, JobLog, KindControl
+from db.models.series import JobEvent
 from db.paging import Rows
 
 _ANEW = {"populate_existing": True}
@@ -193,6 +194,11 @@ async def write_log(session: AsyncSession, lines: Sequence[dict[str, Any]]) -> N
 def log_statement(job_id: uuid.UUID) -> Rows:
     """What a job's attempts have written."""
     return select(JobLog).where(JobLog.job_id == job_id)
+
+
+def event_statement(job_id: uuid.UUID) -> Rows:
+    """The states a job has been in."""
+    return select(JobEvent).where(JobEvent.job_id == job_id)
 
 
 async def controls(session: AsyncSession) -> dict[str, KindControl]:

@@ -29,6 +29,10 @@ ORDERS_ORDER = Order(
     key=PlannedOrder.id,
 )
 
+RUNS_ORDER = Order(
+    {"created_at": PlanningRun.created_at, "as_of": PlanningRun.as_of}, default="-created_at", key=PlanningRun.id
+)
+
 
 async def store(session: AsyncSession, run: PlanningRun, orders: pl.DataFrame, capacity: pl.DataFrame) -> None:
     """Store a run, its orders (most urgent first, as they come) and its capacity load."""
@@ -66,13 +70,9 @@ async def latest(session: AsyncSession) -> PlanningRun | None:
     return (await session.execute(query)).scalar_one_or_none()
 
 
-async def runs(session: AsyncSession, limit: int) -> Sequence[PlanningRun]:
-    """Runs, newest first."""
-    return (
-        (await session.execute(select(PlanningRun).order_by(PlanningRun.created_at.desc()).limit(limit)))
-        .scalars()
-        .all()
-    )
+def runs_statement() -> Rows:
+    """All runs."""
+    return select(PlanningRun)
 
 
 def orders_statement(

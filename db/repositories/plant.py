@@ -126,11 +126,11 @@ async def read_forecast(session: AsyncSession, run_id: uuid.UUID) -> tuple[pl.Da
 
 
 async def read_weekly_history(session: AsyncSession, weeks: int = 52) -> pl.DataFrame:
-    """Weekly demand of active items over the last weeks of each feed: item, week (Monday), quantity."""
+    """Weekly demand of active items over the last so many weeks with demand: item, week (Monday), quantity."""
     return await read_frame(
         session,
-        "SELECT i.code, date_trunc('week', d.day)::date, sum(d.quantity) FROM demand d JOIN item i ON i.id = d.item_id"
-        " WHERE i.active AND i.deleted_at IS NULL AND d.day > (SELECT max(day) FROM demand) - $1 * 7"
+        "SELECT i.code, r.period, sum(r.quantity) FROM demand_week r JOIN item i ON i.id = r.item_id"
+        " WHERE i.active AND i.deleted_at IS NULL AND r.period > (SELECT max(period) FROM demand_week) - $1 * 7"
         " GROUP BY 1, 2 ORDER BY 1, 2",
         weeks,
         schema={"item": _S, "week": _D, "quantity": _F},

@@ -10,10 +10,11 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.copy import read_frame, stage
+from db import rollups
+from db.copy import driver_of, read_frame, stage
 from db.record_writes import Merge
 from db.records import TABLES
-from db.timeseries import prepare_months
+from db.timeseries import allow_restatement, prepare_months
 
 SALES_LINE_SCHEMA: dict[str, Any] = {
     "document": pl.String,
@@ -25,6 +26,11 @@ SALES_LINE_SCHEMA: dict[str, Any] = {
     "price": pl.Float64,
 }
 
+# What a writer of demand changes.
+_CHANGED = (
+    "DROP TABLE IF EXISTS pg_temp.changed; CREATE TEMPORARY TABLE changed (item_id uuid, day date,"
+    " quantity numeric(20, 6), revenue numeric(20, 6), is_gone boolean NOT NULL) ON COMMIT DROP"
+)
 # A file of these is the whole truth of its feed.
 SNAPSHOTS = frozenset({"stock", "open_orders", "firm_orders"})
 SERIES_TARGETS = ("demand", "sales_lines")
@@ -53,20 +59,46 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
 
 
 async def _store_demand(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
-    await prepare_months(await session.connection(), "demand", rows["day"].unique())
+    await _begin_demand(session, rows, feed)
+    await _write_demand(session, rows, feed)
+
+
+async def _begin_demand(session: AsyncSession, rows: pl.DataFrame, feed: str) -> None:
+    await rollups.lock_feed(session, feed)
     await stage(session, "staged", rows.select("item", "day", "quantity", "revenue"))
+    await (await driver_of(session)).execute(_CHANGED)
+
+
+async def _write_demand(session: AsyncSession, rows: pl.DataFrame, feed: str) -> None:
+    """Write those of the staged rows that differ from what is stored, and let the roll-ups follow all of `changed`."""
+    connection = await session.connection()
+    await prepare_months(connection, "demand", rows["day"].unique())
+    await allow_restatement(connection)
+    await session.execute(
+        text(
+            "INSERT INTO changed SELECT i.id, s.day, s.quantity::numeric(20, 6), s.revenue::numeric(20, 6), false"
+            f" FROM staged s {_ITEM} LEFT JOIN demand d ON d.item_id = i.id AND d.feed = :feed AND d.day = s.day"
+            " AND d.day BETWEEN :first AND :last WHERE d.item_id IS NULL OR d.quantity <> s.quantity::numeric(20, 6)"
+            " OR d.revenue IS DISTINCT FROM s.revenue::numeric(20, 6)"
+        ),
+        {"feed": feed, "first": rows["day"].min(), "last": rows["day"].max()},
+    )
+    await session.execute(text("ANALYZE pg_temp.changed"))
     await session.execute(
         text(
             "INSERT INTO demand (item_id, feed, day, quantity, revenue)"
-            f" SELECT i.id, :feed, s.day, s.quantity, s.revenue FROM staged s {_ITEM}"
+            " SELECT item_id, :feed, day, quantity, revenue FROM pg_temp.changed WHERE NOT is_gone"
             " ON CONFLICT (item_id, feed, day) DO UPDATE"
             " SET quantity = excluded.quantity, revenue = excluded.revenue"
         ),
         {"feed": feed},
     )
+    await rollups.follow(session, feed)
 
 
 async def _store_sales_lines(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
+    # Held from the first line on: demand is derived from all lines of a feed, so none may be under way unseen.
+    await rollups.lock_feed(session, feed)
     await stage(session, "staged", rows.select(list(SALES_LINE_SCHEMA)))
     await session.execute(
         text(
@@ -92,10 +124,32 @@ async def read_sales_lines(session: AsyncSession, items: pl.Series, *, feed: str
 
 
 async def replace_demand(session: AsyncSession, items: pl.Series, rows: pl.DataFrame, *, feed: str) -> None:
-    """Replace the whole daily demand of these items in a feed by `rows` (item, day, quantity, revenue)."""
+    """Replace the whole daily demand of these items in a feed by `rows` (item, day, quantity, revenue).
+
+    Only days that differ are written, so an old chunk without a change stays as it is.
+    """
+    await _begin_demand(session, rows, feed)
     await stage(session, "touched", pl.DataFrame({"item": items.unique()}))
     await session.execute(
-        text(f"DELETE FROM demand d USING touched s {_ITEM} WHERE d.item_id = i.id AND d.feed = :feed"), {"feed": feed}
+        text(
+            f"INSERT INTO changed (item_id, day, is_gone) SELECT i.id, d.day, true FROM touched s {_ITEM}"
+            " JOIN demand d ON d.item_id = i.id AND d.feed = :feed"
+            " WHERE NOT EXISTS (SELECT FROM staged n WHERE n.item = s.item AND n.day = d.day)"
+        ),
+        {"feed": feed},
     )
+    await session.execute(text("ANALYZE pg_temp.changed"))
+    first, last = (await session.execute(text("SELECT min(day), max(day) FROM pg_temp.changed"))).one()
+    if first is not None:
+        await allow_restatement(await session.connection())
+        await session.execute(
+            text(
+                "DELETE FROM demand d USING pg_temp.changed c WHERE d.item_id = c.item_id AND d.feed = :feed"
+                " AND d.day = c.day AND d.day BETWEEN :first AND :last"
+            ),
+            {"feed": feed, "first": first, "last": last},
+        )
     if not rows.is_empty():
-        await _store_demand(session, rows, feed=feed)
+        await _write_demand(session, rows, feed)
+    else:
+        await rollups.follow(session, feed)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import UserAccount
+from db.paging import Order, Rows
+
+ORDER = Order(
+    {
+        "email": UserAccount.email,
+        "name": UserAccount.name,
+        "role": UserAccount.role,
+        "created_at": UserAccount.created_at,
+        "updated_at": UserAccount.updated_at,
+    },
+    "email",
+    UserAccount.id,
+)
 
 
 async def find_by_email(session: AsyncSession, email: str) -> UserAccount | None:
@@ -17,9 +30,9 @@ async def find_by_email(session: AsyncSession, email: str) -> UserAccount | None
     ).scalar_one_or_none()
 
 
-async def get(session: AsyncSession, user_id: uuid.UUID) -> UserAccount | None:
-    """The account with that id."""
-    return await session.get(UserAccount, user_id)
+async def get(session: AsyncSession, user_id: uuid.UUID, *, lock: bool = False) -> UserAccount | None:
+    """The account with that id, locked when asked."""
+    return await session.get(UserAccount, user_id, with_for_update=lock or None)
 
 
 async def count(session: AsyncSession) -> int:
@@ -27,9 +40,44 @@ async def count(session: AsyncSession) -> int:
     return (await session.execute(select(func.count()).select_from(UserAccount))).scalar_one()
 
 
-async def add(session: AsyncSession, *, email: str, name: str, role: str, password_hash: str) -> UserAccount:
+async def lock_active_admins(session: AsyncSession) -> set[uuid.UUID]:
+    """Active administrators, locked in one order: whoever takes one away waits for whoever takes another.
+
+    To be called before any of them is locked by itself.
+    """
+    query = (
+        select(UserAccount.id)
+        .where(UserAccount.role == "admin", UserAccount.active)
+        .order_by(UserAccount.id)
+        .with_for_update()
+    )
+    return set((await session.execute(query)).scalars())
+
+
+async def add(
+    session: AsyncSession, *, email: str, name: str, role: str, password_hash: str, must_change_password: bool = False
+) -> UserAccount:
     """Create an account."""
-    user = UserAccount(email=email.strip().lower(), name=name, role=role, password_hash=password_hash)
+    user = UserAccount(
+        email=email.strip().lower(),
+        name=name,
+        role=role,
+        password_hash=password_hash,
+        must_change_password=must_change_password,
+    )
     session.add(user)
     await session.flush()
     return user
+
+
+def statement(*, search: str | None = None, role: str | None = None, active: bool | None = None) -> Rows:
+    """Accounts by part of the e-mail or name, role, and whether they may log in."""
+    query = select(UserAccount)
+    if search:
+        found = (column.icontains(search, autoescape=True) for column in (UserAccount.email, UserAccount.name))
+        query = query.where(or_(*found))
+    if role is not None:
+        query = query.where(UserAccount.role == role)
+    if active is not None:
+        query = query.where(UserAccount.active == active)
+    return query

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Annotated, Any
 
 from litestar.params import Parameter
 from msgspec import Meta
-from sqlalchemy import Boolean, Date, DateTime, Text
+from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, Text, Uuid
 
-from db.paging import Rows
 from db.records import Condition, Operator
 from ingestion.targets import Kind
 from ingestion.targets.fields import MAX_CODE_CHARS
-from serve.parameters import LARGEST, NO_CONTROL, Search
+from serve.parameters import LARGEST, NO_CONTROL
 from serve.resources.resource import Resource
 from serve.resources.schemas import one_of
 
@@ -24,9 +25,11 @@ from serve.resources.schemas import one_of
 RANGED = frozenset(
     {
         *("cost", "price", "on_hand", "quantity", "lead_time_days", "priority", "weekday", "rating", "reliability"),
-        *("hours", "value", "rank", "past_due_days"),
+        *("hours", "value", "rank", "past_due_days", "load_share", "coverage_days", "turnover", "available"),
     }
 )
+# Sentences: searched, not matched whole.
+_SENTENCES = frozenset({"message", "subject", "reason", "cause", "verdict"})
 MOST_VALUES = 100
 # Within a list it is msgspec that looks at each.
 _CODE = Annotated[str, Meta(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
@@ -46,6 +49,7 @@ class Filter:
         return Condition(self.field, self.operator, tuple(given) if isinstance(given, list) else (given,))
 
 
+@cache
 def filters_of(resource: Resource) -> tuple[Filter, ...]:
     """The filters of a resource's list."""
     found: list[Filter] = []
@@ -62,13 +66,32 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
         return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
     if isinstance(kind, Date | DateTime):
         return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
-    if name in RANGED:
+    if name in RANGED and isinstance(kind, Numeric | Integer):
         return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
-    if spec is not None and spec.choices:
-        return [_filter(name, name, "is", list[one_of(spec.choices)] | None, _several(name, about))]  # type: ignore[misc]
+    return _matching(resource, name, kind, about)
+
+
+def _matching(resource: Resource, name: str, kind: Any, about: str) -> list[Filter]:
+    """Filters by the value itself: an id, one of some choices, a code."""
+    spec = resource.target.fields.get(name) if resource.target is not None else None
+    choices = spec.choices if spec is not None else resource.choices.get(name, ())
+    if name in _SENTENCES or (name == "run_id" and resource.within is not None):
+        return []
+    if isinstance(kind, Uuid):
+        short = name.removesuffix("_id")
+        return [_filter(short, name, "is", uuid.UUID | None, Parameter(query=short, description=f"Id of the {short}."))]
+    if choices:
+        return [_filter(name, name, "is", list[one_of(choices)] | None, _several(name, about))]  # type: ignore[misc]
     if isinstance(kind, Text) and (spec is None or spec.kind is Kind.CODE):
-        return [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
+        found = [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
+        return [*found, _under(name, about)] if resource.table.is_tree(name) else found
     return []
+
+
+def _under(name: str, about: str) -> Filter:
+    parameter = f"{name}_tree"
+    declared = Parameter(query=parameter, max_items=MOST_VALUES, description=f"{about}: one of these or below them.")
+    return _filter(parameter, name, "under", list[_CODE] | None, declared)
 
 
 def _span(name: str, end: Operator, kind: Any, about: str) -> Filter:
@@ -104,23 +127,6 @@ def with_parameters(handler: Callable[..., Any], parameters: Mapping[str, tuple[
 def filter_parameters(filters: tuple[Filter, ...]) -> dict[str, tuple[Any, Any]]:
     """Parameters of a handler for these filters; its names keep clear of Litestar's own."""
     return {f"by_{each.parameter}": (each.annotation, None) for each in filters}
-
-
-def list_parameters(resource: Resource) -> dict[str, tuple[Any, Any]]:
-    """Parameters that narrow a list of the resource: its filters, free text, and deleted or not."""
-    parameters = filter_parameters(filters_of(resource))
-    if resource.table.is_searchable:
-        parameters["search"] = (Search, None)
-    if resource.table.is_retired_by_delete:
-        about = Parameter(description="The deleted ones instead.")
-        parameters["deleted"] = (Annotated[bool, about], False)
-    return parameters
-
-
-def narrowed(resource: Resource, query: Rows, given: Mapping[str, Any]) -> Rows:
-    """The rows a request asks for with `list_parameters`."""
-    wanted = conditions(filters_of(resource), given)
-    return resource.table.matching(query, wanted, given.get("search"), deleted=given.get("deleted", False))
 
 
 def conditions(filters: tuple[Filter, ...], given: Mapping[str, Any]) -> list[Condition]:

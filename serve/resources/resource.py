@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,9 +17,13 @@ AfterWrite = Callable[[AsyncSession, Sequence[Mapping[str, Any]]], Awaitable[Seq
 """Looks at rows just written, in their transaction; what it finds wrong undoes the write."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resource:
-    """A table as the API offers it. Without a target it can only be read."""
+    """A table as the API offers it. Without a target it can only be read.
+
+    Rows `within` a run (whose table that is) are listed below it: the path then has the run's id as `{key:str}`.
+    `choices` are the values of fields that no target declares.
+    """
 
     path: str
     one: str
@@ -31,6 +35,8 @@ class Resource:
     read: Role = "viewer"
     write: Role = "manager"
     after_write: AfterWrite | None = None
+    within: RecordTable | None = None
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name_one(self) -> str:
@@ -41,13 +47,6 @@ class Resource:
     def name_many(self) -> str:
         """In operation ids: SupplierTerms."""
         return "".join(word.title() for word in self.many.split())
-
-    def nullable(self, name: str) -> bool:
-        """Whether a shown field may be null."""
-        if name in self.table.extras:
-            return False
-        column = self.table.column_of(name) if name in self.table.fields else self.table.table.c[name]
-        return bool(column.nullable)
 
     def check_rules(self, values: Mapping[str, Any]) -> None:
         """Hold values against the target's rules between fields and its span of dates.

@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import record_writes, records
 from db.audit import act_as
 from db.paging import fetch_page
-from serve.parameters import Cursor, Limit, sorts
+from db.records import LATEST
+from serve.parameters import Cursor, Limit
 from serve.preconditions import etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
 from serve.resources.announce import announce
-from serve.resources.filters import list_parameters, narrowed, with_parameters
+from serve.resources.filters import with_parameters
+from serve.resources.narrowing import narrowed, narrowing_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
 from serve.resources.transfer_routes import transfer_handlers
@@ -33,7 +35,9 @@ _IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 on
 def make_router(resource: Resource, upload_max_bytes: int) -> Router:
     """All routes of a resource under its path; files up to so many bytes are taken."""
     schemas = make_schemas(resource)
-    handlers: list[HTTPRouteHandler] = [_list(resource, schemas), _read(resource, schemas)]
+    handlers: list[HTTPRouteHandler] = [_list(resource, schemas)]
+    if resource.within is None:
+        handlers.append(_read(resource, schemas))
     handlers += transfer_handlers(resource, schemas, upload_max_bytes)
     if resource.target is not None:
         handlers += [_create(resource, schemas), _change(resource, schemas), _delete(resource)]
@@ -45,20 +49,19 @@ def make_router(resource: Resource, upload_max_bytes: int) -> Router:
 def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     table = resource.table
     names = one_of(table.shown)
-    about = "Only these fields, beside id and revision."
+    about = f"Only these fields{', beside ' + ' and '.join(table.always_shown) if table.always_shown else ''}."
     asked = Parameter(query="fields", max_items=len(table.shown), description=about)
     parameters: dict[str, tuple[Any, Any]] = {
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
-        **list_parameters(resource),
-        "sort": (Annotated[str | None, sorts(table.order)], None),
+        **narrowing_parameters(resource),
         "limit": (Limit, 50),
         "cursor": (Cursor, None),
     }
 
     async def list_rows(session: AsyncSession, **given: Any) -> Any:
         fields = given["fields"]
-        shown = table.shown if fields is None else tuple(dict.fromkeys((*records.ALWAYS_SHOWN, *fields)))
-        query = narrowed(resource, table.rows(shown), given)
+        shown = table.shown if fields is None else tuple(dict.fromkeys((*table.always_shown, *fields)))
+        query = await narrowed(session, resource, table.rows(shown), given)
         page = await fetch_page(
             session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
         )
@@ -82,18 +85,24 @@ def _read(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "/{key:str}",
         opt={"role": resource.read},
         responses=ERRORS,
-        response_headers=[_ETAG],
+        response_headers=[_ETAG] if "revision" in resource.table.table.c else None,
         operation_id=f"get{resource.name_one}",
         summary=f"One {resource.one}",
-        description=f"By its id{', or its code' if resource.table.has_code else ''}.",
+        description=f"By its id{_or_else(resource)}.",
     )
     async def read_row(request: Request[User, Any, Any], session: AsyncSession, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         row = await _existing(session, resource, key)
-        if request.headers.get("if-none-match") == etag(row.revision):
+        if "revision" in resource.table.table.c and request.headers.get("if-none-match") == etag(row.revision):
             return Response(None, status_code=304, headers=etag_headers(row.revision))
         return _answered(row)
 
     return read_row
+
+
+def _or_else(resource: Resource) -> str:
+    if resource.table.newest_by:
+        return f", or `{LATEST}`"
+    return ", or its code" if resource.table.has_code else ""
 
 
 def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
@@ -231,4 +240,5 @@ async def _written(session: AsyncSession, resource: Resource, key: str) -> Any:
 
 
 def _answered(row: Any, status: int = 200) -> Response[Any]:
-    return Response(dict(row._mapping), status_code=status, headers=etag_headers(row.revision))
+    shown = dict(row._mapping)
+    return Response(shown, status_code=status, headers=etag_headers(row.revision) if "revision" in shown else None)

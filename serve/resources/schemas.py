@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Boolean, Date, DateTime, Double, Integer, Numeric, Uuid
+from sqlalchemy import JSON, Boolean, Date, DateTime, Double, Integer, Numeric, Uuid
 from sqlalchemy.types import TypeEngine
 
 from ingestion.targets import Field, Kind
@@ -40,6 +41,7 @@ _SQL_TYPES: tuple[tuple[type[TypeEngine[Any]], Any], ...] = (
     (Numeric, float),
     (DateTime, datetime),
     (Date, date),
+    (JSON, Any),
 )
 
 
@@ -55,14 +57,16 @@ class Schemas:
     bulk: type[msgspec.Struct] | None = None
 
 
+@cache
 def make_schemas(resource: Resource) -> Schemas:
     """Make the structs of a resource."""
     name, shown = resource.name_one, [(each, *_answered(resource, each)) for each in resource.table.shown]
     answer = _struct(name, [(each, kind) for each, kind in shown], f"{resource.about or resource.one}: one of them.")
-    rest = [(each, kind | UnsetType, UNSET) for each, kind in shown if each not in ("id", "revision")]
+    always = resource.table.always_shown
+    rest = [(each, kind | UnsetType, UNSET) for each, kind in shown if each not in always]
     row = _struct(
         f"{name}Row",
-        [("id", shown[0][1]), ("revision", shown[1][1]), *rest],
+        [*((each, kind) for each, kind in shown if each in always), *rest],
         f"A row of the list of {resource.many}; with `fields`, only those asked for.",
     )
     if resource.target is None:
@@ -136,7 +140,7 @@ def _answered(resource: Resource, name: str) -> tuple[Any]:
         kind = _plain(resource.target.fields[name])
     else:
         kind = _of_column(resource, name)
-    return (kind | None if resource.nullable(name) else kind,)
+    return (kind | None if resource.table.is_nullable(name) else kind,)
 
 
 def _plain(spec: Field) -> Any:
@@ -145,6 +149,8 @@ def _plain(spec: Field) -> Any:
 
 
 def _of_column(resource: Resource, name: str) -> Any:
+    if name in resource.choices:
+        return one_of(resource.choices[name])
     if name in resource.table.references:
         return str
     sql_type = resource.table.shown_as(name).type

@@ -14,10 +14,10 @@ from litestar.params import Body, Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.record_export import read_rows
-from serve.parameters import sorts
 from serve.problems import ERRORS
 from serve.resources.files import CONTENT_DISPOSITION, MEDIA_TYPES, FileDownload, Format, download, write_table
-from serve.resources.filters import list_parameters, narrowed, with_parameters
+from serve.resources.filters import with_parameters
+from serve.resources.narrowing import narrowed, narrowing_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, one_of
 from serve.resources.templates import template
@@ -132,18 +132,18 @@ def _export(resource: Resource) -> HTTPRouteHandler:
     parameters: dict[str, tuple[Any, Any]] = {
         "file_format": (Format, "csv"),
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
-        "sort": (Annotated[str | None, sorts(table.order)], None),
-        **list_parameters(resource),
+        **narrowing_parameters(resource),
     }
 
     async def export_rows(session: AsyncSession, state: State, **given: Any) -> Any:
         shown = tuple(dict.fromkeys(given["fields"] or exported(resource)))
-        query = narrowed(resource, table.rows(), given)
+        query = await narrowed(session, resource, table.rows(), given)
         async with state.transfers:
             frame = await read_rows(session, table, query, table.order, shown, given["sort"])
             await session.close()
             content = await asyncio.to_thread(write_table, frame, resource.many, given["file_format"])
-        return download(content, f"{resource.path}-{datetime.now(UTC):%Y-%m-%d}", given["file_format"])
+        name = resource.path.rsplit("/", 1)[-1]
+        return download(content, f"{name}-{datetime.now(UTC):%Y-%m-%d}", given["file_format"])
 
     return get(
         "/export",

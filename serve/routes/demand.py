@@ -10,9 +10,12 @@ from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.repositories import items
+from serve.parameters import text_parameter
 from serve.problems import ERRORS, NotFound
 from serve.schemas import DemandOut, DemandRow, number, some
 from serve.security import VIEWER
+
+ItemCode = Annotated[str, text_parameter("Code of an item.")]
 
 
 @get(
@@ -20,16 +23,16 @@ from serve.security import VIEWER
     opt=VIEWER,
     responses=ERRORS,
     operation_id="getDemand",
-    summary="Demand of an item by day or week",
+    summary="Demand of an item by day, week or month",
 )
 async def get_demand(
     session: AsyncSession,
-    item: str,
-    grain: Literal["day", "week"] = "week",
-    from_: Annotated[date | None, Parameter(query="from", description="First day")] = None,
-    to: Annotated[date | None, Parameter(description="Last day")] = None,
+    item: ItemCode,
+    grain: Annotated[Literal["day", "week", "month"], Parameter(description="Length of a period.")] = "week",
+    from_: Annotated[date | None, Parameter(query="from", description="Day in the first period.")] = None,
+    to: Annotated[date | None, Parameter(description="Day in the last period.")] = None,
 ) -> DemandOut:
-    """A demand series, zero between its first and last period where nothing was sold."""
+    """A demand series of whole periods, zero between its first and last one where nothing was sold."""
     found = await items.find(session, item)
     if found is None:
         raise NotFound(f"no item with code {item!r}")

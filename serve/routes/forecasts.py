@@ -9,14 +9,24 @@ import msgspec
 from litestar import Router, get, post
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
-from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import ForecastRun
 from db.paging import fetch_page
 from db.repositories import forecasts
-from serve.parameters import Cursor, Limit, Search
-from serve.problems import ERRORS, NotFound
+from serve.parameters import (
+    FIRST_DAY,
+    LAST_DAY,
+    NO_CONTROL,
+    PLANT_DAY,
+    Cursor,
+    Limit,
+    Quantity,
+    Search,
+    sorts,
+    text_parameter,
+)
+from serve.problems import ERRORS, Conflict, NotFound
 from serve.schemas import (
     ForecastRow,
     ForecastRunOut,
@@ -31,16 +41,14 @@ from serve.security import OPERATOR, VIEWER
 
 MAX_SERIES = 200
 MAX_WEEKS = 1600
-# Far beyond any real history; dates outside run out of the calendar within the horizon.
-FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 
 
 class SeriesIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A weekly series; `start` is a Monday, null is a week without a record (no demand)."""
 
-    item: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    start: date
-    values: Annotated[list[float | None], msgspec.Meta(min_length=1, max_length=MAX_WEEKS)]
+    item: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=NO_CONTROL)]
+    start: Annotated[date, msgspec.Meta(extra_json_schema={"pattern": PLANT_DAY})]
+    values: Annotated[list[Quantity | None], msgspec.Meta(min_length=1, max_length=MAX_WEEKS)]
 
 
 class PredictIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,13 +73,19 @@ class PredictOut(msgspec.Struct, frozen=True):
     forecasts: list[PredictedOut]
 
 
-@get("/", opt=VIEWER, responses=ERRORS, operation_id="listForecastRuns", summary="Forecast runs, newest first")
-async def list_runs(session: AsyncSession, limit: Limit = 20) -> Listing[ForecastRunOut]:
+@get("/", opt=VIEWER, responses=ERRORS, operation_id="listForecasts", summary="Forecast runs, newest first")
+async def list_runs(
+    session: AsyncSession,
+    sort: Annotated[str | None, sorts(forecasts.RUNS_ORDER)] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Listing[ForecastRunOut]:
     """Runs with their accuracy."""
-    runs = await forecasts.runs(session, limit)
+    query = forecasts.runs_statement()
+    page = await fetch_page(session, query, forecasts.RUNS_ORDER, sort=sort, limit=limit, cursor=cursor)
+    runs = [row[0] for row in page.rows]
     metrics = list(await forecasts.metrics(session, [run.id for run in runs]))
-    rows = [forecast_run_out(run, metrics) for run in runs]
-    return Listing(rows, None, len(rows))
+    return Listing([forecast_run_out(run, metrics) for run in runs], page.next_cursor, page.total)
 
 
 @get("/latest", opt=VIEWER, responses=ERRORS, operation_id="getLatestForecastRun", summary="The newest forecast run")
@@ -91,9 +105,7 @@ async def get_latest(session: AsyncSession) -> ForecastRunOut:
 async def list_series(
     session: AsyncSession,
     search: Search = None,
-    sort: Annotated[
-        str | None, Parameter(description="item, name, abc, demand_class or model; '-' first: down")
-    ] = None,
+    sort: Annotated[str | None, sorts(forecasts.SERIES_ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[SeriesOut]:
@@ -111,7 +123,9 @@ async def list_series(
     operation_id="getItemForecast",
     summary="The newest forecast of an item",
 )
-async def get_item_forecast(session: AsyncSession, code: str) -> ItemForecastOut:
+async def get_item_forecast(
+    session: AsyncSession, code: Annotated[str, text_parameter("Code of an item.")]
+) -> ItemForecastOut:
     """Weekly mean and quantiles of one item."""
     run = await _latest(session)
     found = await forecasts.item_forecast(session, run.id, code)
@@ -132,15 +146,12 @@ async def get_item_forecast(session: AsyncSession, code: str) -> ItemForecastOut
 )
 async def predict(data: PredictIn, state: State) -> PredictOut:
     """Forecast ad-hoc series on the forecaster replicas; nothing is stored."""
-    if wrong := [
-        {
-            "key": f"series.{position}.start",
-            "message": f"{each.start} is not a Monday between {FIRST_DAY} and {LAST_DAY}",
-        }
-        for position, each in enumerate(data.series)
-        if each.start.weekday() != 0 or not FIRST_DAY <= each.start <= LAST_DAY
-    ]:
-        raise ValidationException("start: weeks begin on Monday", extra=wrong)
+    starts = {f"series.{position}.start": each.start for position, each in enumerate(data.series)}
+    if outside := [name for name, start in starts.items() if not FIRST_DAY <= start <= LAST_DAY]:
+        message = f"expected a day between {FIRST_DAY} and {LAST_DAY}"
+        raise ValidationException(f"start: {message}", extra=[{"key": name, "message": message} for name in outside])
+    if wrong := {name: f"{start} is not a Monday" for name, start in starts.items() if start.weekday() != 0}:
+        raise Conflict("start: weeks begin on Monday", wrong)
     answers = await state.predict([(each.item, each.start, each.values) for each in data.series], data.horizon)
     return PredictOut([PredictedOut(**answer) for answer in answers])
 

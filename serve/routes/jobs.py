@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from litestar import Request, Router, get, post
 from litestar.datastructures import State
-from litestar.exceptions import ValidationException
 from litestar.params import Parameter
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,20 +16,23 @@ from actors import jobs
 from actors.kinds import KINDS
 from actors.owner import Connections
 from db.models.job import Job, JobLog
-from db.paging import Order, fetch_page
+from db.models.series import JobEvent
+from db.paging import MAX_LIMIT, Order, fetch_page
 from db.repositories import jobs as repository
 from serve.job_schemas import (
     JobDetail,
+    JobEventOut,
     JobIn,
     JobOut,
     JobState,
     LogLine,
     Retried,
     job_detail,
+    job_event_out,
     job_out,
     log_line,
 )
-from serve.parameters import Cursor, Limit
+from serve.parameters import Cursor, IdempotencyKey, Limit, Search, sorts, text_parameter
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.schemas import Listing
 from serve.security import OPERATOR, RANK, VIEWER, User
@@ -46,7 +48,9 @@ ORDER = Order(
     "-created_at",
     Job.id,
 )
+JobId = Annotated[uuid.UUID, Parameter(description="Id of a job.")]
 LOG_ORDER = Order({"id": JobLog.id}, "id", JobLog.id)
+EVENT_ORDER = Order({"id": JobEvent.id}, "id", JobEvent.id)
 
 
 @post("/", opt=OPERATOR, responses=ERRORS, status_code=202, operation_id="startJob", summary="Start a job")
@@ -54,7 +58,7 @@ async def start_job(
     request: Request[User, Any, Any],
     state: State,
     data: JobIn,
-    idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key", max_length=200)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """Enqueue a job. The same idempotency key, or an equal job still waiting, gives the job already there."""
     connections: Connections = state.connections
@@ -69,7 +73,7 @@ async def start_job(
             max_attempts=data.max_attempts or connections.settings.job_max_attempts,
             priority=data.priority,
             delay_s=data.delay_s,
-            run_at=data.run_at,
+            run_at=data.due_at(),
         )
         children = await repository.children(session, job.id) if is_new else []
     if is_new:
@@ -80,13 +84,15 @@ async def start_job(
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listJobs", summary="Jobs by filter, newest first")
 async def list_jobs(
     session: AsyncSession,
-    job_state: Annotated[list[JobState] | None, Parameter(query="state")] = None,
-    kind: str | None = None,
-    parent_id: uuid.UUID | None = None,
-    schedule_id: uuid.UUID | None = None,
-    requested_by: str | None = None,
-    search: str | None = None,
-    sort: str | None = None,
+    job_state: Annotated[
+        list[JobState] | None, Parameter(query="state", description="Only jobs in one of these states.")
+    ] = None,
+    kind: Annotated[str | None, text_parameter("Only jobs of this kind.")] = None,
+    parent_id: Annotated[uuid.UUID | None, Parameter(description="Only the steps of this job.")] = None,
+    schedule_id: Annotated[uuid.UUID | None, Parameter(description="Only jobs this schedule has started.")] = None,
+    requested_by: Annotated[str | None, text_parameter("Only jobs of whoever this is.")] = None,
+    search: Search = None,
+    sort: Annotated[str | None, sorts(ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[JobOut]:
@@ -104,7 +110,7 @@ async def list_jobs(
 
 
 @get("/{job_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getJob", summary="One job")
-async def get_job(request: Request[User, Any, Any], session: AsyncSession, job_id: uuid.UUID) -> JobDetail:
+async def get_job(request: Request[User, Any, Any], session: AsyncSession, job_id: JobId) -> JobDetail:
     """A job as it stands; operators see the traceback of its last failure."""
     job = await _existing(session, job_id)
     return job_detail(job, may_mend=RANK[request.user.role] >= RANK["operator"])
@@ -112,12 +118,29 @@ async def get_job(request: Request[User, Any, Any], session: AsyncSession, job_i
 
 @get("/{job_id:uuid}/log", opt=OPERATOR, responses=ERRORS, operation_id="getJobLog", summary="What its attempts wrote")
 async def get_job_log(
-    session: AsyncSession, job_id: uuid.UUID, limit: Limit = 50, cursor: Cursor = None
+    session: AsyncSession, job_id: JobId, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[LogLine]:
     """Log lines and the tracebacks of all failed attempts, oldest first."""
     await _existing(session, job_id)
     page = await fetch_page(session, repository.log_statement(job_id), LOG_ORDER, sort=None, limit=limit, cursor=cursor)
     return Listing([log_line(row[0]) for row in page.rows], page.next_cursor, page.total)
+
+
+@get(
+    "/{job_id:uuid}/events",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getJobEvents",
+    summary="The states it has been in",
+)
+async def get_job_events(
+    session: AsyncSession, job_id: JobId, limit: Limit = 50, cursor: Cursor = None
+) -> Listing[JobEventOut]:
+    """Every change of the job's state, oldest first, as far back as job events are kept."""
+    await _existing(session, job_id)
+    query = repository.event_statement(job_id)
+    page = await fetch_page(session, query, EVENT_ORDER, sort=None, limit=limit, cursor=cursor)
+    return Listing([job_event_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
 @post(
@@ -128,7 +151,7 @@ async def get_job_log(
     operation_id="cancelJob",
     summary="Cancel a job",
 )
-async def cancel_job(state: State, job_id: uuid.UUID) -> JobOut:
+async def cancel_job(state: State, job_id: JobId) -> JobOut:
     """A waiting job is cancelled at once, a running one as soon as its work has stopped; 409 once it has ended."""
     return await _change(state.connections, job_id, jobs.cancel)
 
@@ -141,7 +164,7 @@ async def cancel_job(state: State, job_id: uuid.UUID) -> JobOut:
     operation_id="retryJob",
     summary="Run a failed job again",
 )
-async def retry_job(state: State, job_id: uuid.UUID) -> JobOut:
+async def retry_job(state: State, job_id: JobId) -> JobOut:
     """Run a dead or cancelled job again, a parent from where it ended; 409 in any other state."""
     return await _change(state.connections, job_id, jobs.retry)
 
@@ -154,7 +177,11 @@ async def retry_job(state: State, job_id: uuid.UUID) -> JobOut:
     operation_id="retryDeadJobs",
     summary="Run dead letters again",
 )
-async def retry_dead(state: State, kind: str | None = None, limit: Limit = 100) -> Retried:
+async def retry_dead(
+    state: State,
+    kind: Annotated[str | None, text_parameter("Only jobs of this kind.")] = None,
+    limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="How many at most.")] = 100,
+) -> Retried:
     """Put the oldest dead letters, of one kind or all, back into the queue."""
     connections: Connections = state.connections
     async with connections.sessions.begin() as session:
@@ -167,16 +194,16 @@ def check_parameters(kind: str, parameters: dict[str, Any]) -> None:
     """A parent's parameters are given by step, each an object.
 
     Raises:
-        ValidationException: naming those that are not.
+        Conflict: naming those that are not.
     """
     steps = [stage.kind for stage in KINDS[kind].stages] if kind in KINDS else []
-    wrong = [
-        {"key": f"parameters.{name}", "message": f"expected an object under one of {', '.join(steps)}"}
+    wrong = {
+        f"parameters.{name}": f"expected an object under one of {', '.join(steps)}"
         for name, value in parameters.items()
         if steps and (name not in steps or not isinstance(value, dict))
-    ]
+    }
     if wrong:
-        raise ValidationException(f"parameters: not those of a {kind}", extra=wrong)
+        raise Conflict(f"parameters: not those of a {kind}", wrong)
 
 
 async def publish(connections: Connections, changed: Sequence[Job]) -> None:
@@ -205,6 +232,6 @@ async def _existing(session: AsyncSession, job_id: uuid.UUID) -> Job:
 
 router = Router(
     "/jobs",
-    route_handlers=[start_job, list_jobs, get_job, get_job_log, cancel_job, retry_job, retry_dead],
+    route_handlers=[start_job, list_jobs, get_job, get_job_log, get_job_events, cancel_job, retry_job, retry_dead],
     tags=["Jobs"],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import polars as pl
@@ -14,24 +14,38 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models import PlanningRun
 from db.paging import fetch_page
 from db.repositories import plans
-from serve.parameters import Cursor, Limit, Search
+from serve.parameters import Cursor, Limit, Search, sorts, text_parameter
 from serve.problems import ERRORS, NotFound
 from serve.resources.files import CONTENT_DISPOSITION, MEDIA_TYPES, FileFormat, download, write_table
-from serve.schemas import CapacityOut, CapacityRow, Listing, OrderOut, PlanOut, order_out, plan_out
+from serve.schemas import (
+    CapacityOut,
+    CapacityRow,
+    Listing,
+    OrderKind,
+    OrderOut,
+    PlanOut,
+    Urgency,
+    order_out,
+    plan_out,
+)
 from serve.security import VIEWER
 
-OrderKind = Literal["purchase", "production"]
-Priority = Literal["critical", "high", "medium", "low"]
-Sort = Annotated[
-    str | None, Parameter(description="rank, item, release_date, due_date, quantity, value, past_due_days")
-]
+KindFilter = Annotated[OrderKind | None, Parameter(description="Only orders of this kind.")]
+UrgencyFilter = Annotated[Urgency | None, Parameter(description="Only orders as urgent as this.")]
+SupplierCode = Annotated[str | None, text_parameter("Only orders at the supplier with this code.")]
+Sort = Annotated[str | None, sorts(plans.ORDERS_ORDER)]
 
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listPlans", summary="Planning runs, newest first")
-async def list_plans(session: AsyncSession, limit: Limit = 20) -> Listing[PlanOut]:
+async def list_plans(
+    session: AsyncSession,
+    sort: Annotated[str | None, sorts(plans.RUNS_ORDER)] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Listing[PlanOut]:
     """Runs with their totals."""
-    rows = [plan_out(run) for run in await plans.runs(session, limit)]
-    return Listing(rows, None, len(rows))
+    page = await fetch_page(session, plans.runs_statement(), plans.RUNS_ORDER, sort=sort, limit=limit, cursor=cursor)
+    return Listing([plan_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 
 @get("/latest", opt=VIEWER, responses=ERRORS, operation_id="getLatestPlan", summary="The newest planning run")
@@ -49,9 +63,9 @@ async def get_latest(session: AsyncSession) -> PlanOut:
 )
 async def list_orders(
     session: AsyncSession,
-    kind: OrderKind | None = None,
-    priority: Priority | None = None,
-    supplier: str | None = None,
+    kind: KindFilter = None,
+    priority: UrgencyFilter = None,
+    supplier: SupplierCode = None,
     search: Search = None,
     sort: Sort = None,
     limit: Limit = 50,
@@ -75,9 +89,9 @@ async def list_orders(
 )
 async def export_orders(
     session: AsyncSession,
-    kind: OrderKind | None = None,
-    priority: Priority | None = None,
-    supplier: str | None = None,
+    kind: KindFilter = None,
+    priority: UrgencyFilter = None,
+    supplier: SupplierCode = None,
     search: Search = None,
 ) -> Response[str]:
     """All orders that fit the filters, most urgent first; cells that would run as formulas are marked."""
@@ -96,9 +110,9 @@ async def export_orders(
 )
 async def export_orders_workbook(
     session: AsyncSession,
-    kind: OrderKind | None = None,
-    priority: Priority | None = None,
-    supplier: str | None = None,
+    kind: KindFilter = None,
+    priority: UrgencyFilter = None,
+    supplier: SupplierCode = None,
     search: Search = None,
 ) -> Response[bytes]:
     """All orders that fit the filters, most urgent first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Router, get, post, put
 from litestar.datastructures import State
@@ -14,8 +14,11 @@ from actors.owner import Connections
 from db.repositories import jobs as repository
 from db.repositories import queue
 from serve.job_schemas import Drained, KindIn, KindOut, WorkerOut, kind_out, worker_out
-from serve.problems import ERRORS, NotFound
-from serve.security import ADMIN, MANAGER, VIEWER, User
+from serve.parameters import text_parameter
+from serve.problems import ERRORS, Conflict, NotFound
+from serve.security import ADMIN, MANAGER, VIEWER, User, act_for
+
+KindPath = Annotated[str, text_parameter("A kind of job.")]
 
 
 @get("/job-kinds", opt=VIEWER, responses=ERRORS, operation_id="listJobKinds", summary="Kinds of job")
@@ -33,9 +36,9 @@ async def list_kinds(session: AsyncSession) -> list[KindOut]:
     operation_id="pauseJobKind",
     summary="Start no more jobs of a kind",
 )
-async def pause_kind(request: Request[User, Any, Any], state: State, kind: str) -> KindOut:
+async def pause_kind(request: Request[User, Any, Any], state: State, kind: KindPath) -> KindOut:
     """What runs goes on; what waits stays until the kind is resumed."""
-    return await _set(state.connections, kind, request.user.email, paused=True)
+    return await _set(state.connections, kind, request.user, paused=True)
 
 
 @post(
@@ -46,15 +49,15 @@ async def pause_kind(request: Request[User, Any, Any], state: State, kind: str) 
     operation_id="resumeJobKind",
     summary="Start jobs of a kind again",
 )
-async def resume_kind(request: Request[User, Any, Any], state: State, kind: str) -> KindOut:
+async def resume_kind(request: Request[User, Any, Any], state: State, kind: KindPath) -> KindOut:
     """What waited starts in its order."""
-    return await _set(state.connections, kind, request.user.email, paused=False)
+    return await _set(state.connections, kind, request.user, paused=False)
 
 
 @put("/job-kinds/{kind:str}", opt=MANAGER, responses=ERRORS, operation_id="limitJobKind", summary="Limit a kind")
-async def limit_kind(request: Request[User, Any, Any], state: State, kind: str, data: KindIn) -> KindOut:
+async def limit_kind(request: Request[User, Any, Any], state: State, kind: KindPath, data: KindIn) -> KindOut:
     """How many jobs of the kind run at once, in the whole system."""
-    return await _set(state.connections, kind, request.user.email, concurrency=data.concurrency)
+    return await _set(state.connections, kind, request.user, concurrency=data.concurrency)
 
 
 @get("/workers", opt=VIEWER, responses=ERRORS, operation_id="listWorkers", summary="Dispatchers that serve the queue")
@@ -71,17 +74,24 @@ async def list_workers(session: AsyncSession) -> list[WorkerOut]:
     operation_id="drainWorkers",
     summary="Have dispatchers hand over and start anew",
 )
-async def drain_workers(state: State, host: str | None = None, name: str | None = None) -> Drained:
+async def drain_workers(
+    state: State,
+    host: Annotated[str | None, text_parameter("Only those on this host.")] = None,
+    name: Annotated[str | None, text_parameter("Only those of this name.")] = None,
+) -> Drained:
     """Those of one host, of one name, or all: they begin nothing more, let jobs end for a while, hand on the rest."""
     async with state.connections.sessions.begin() as session:
         return Drained(await queue.drain(session, host=host, name=name))
 
 
-async def _set(connections: Connections, kind: str, changed_by: str, **values: Any) -> KindOut:
+async def _set(connections: Connections, kind: str, by: User, **values: Any) -> KindOut:
     if kind not in KINDS:
         raise NotFound(f"no kind of job {kind!r}")
+    if KINDS[kind].stages:
+        raise Conflict(f"a {kind} only leads through its steps: set {', '.join(s.kind for s in KINDS[kind].stages)}")
     async with connections.sessions.begin() as session:
-        await jobs.set_kind(session, kind, changed_by=changed_by, **values)
+        await act_for(session, by)
+        await jobs.set_kind(session, kind, changed_by=by.email, **values)
         control = (await repository.controls(session)).get(kind)
     return kind_out(KINDS[kind], control)
 

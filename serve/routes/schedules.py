@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Request, Router, delete, get, post, put
+from litestar import Request, Response, Router, delete, get, post, put
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 from litestar.params import Parameter
@@ -19,23 +20,26 @@ from db.models.job import Schedule
 from db.paging import Order, fetch_page
 from db.repositories import jobs as job_repository
 from db.repositories import schedules as repository
-from serve.job_schemas import JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
-from serve.parameters import Cursor, Limit
+from serve.job_schemas import CRON, JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
+from serve.parameters import Cursor, Limit, choice, sorts, text_parameter
+from serve.preconditions import IfMatch, etag_headers, require_match
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.routes.jobs import check_parameters, publish
 from serve.schemas import Listing
-from serve.security import MANAGER, OPERATOR, VIEWER, User
+from serve.security import MANAGER, OPERATOR, VIEWER, User, act_for
 from settings import is_time_zone
 
 ORDER = Order({"name": Schedule.name, "kind": Schedule.kind, "created_at": Schedule.created_at}, "name", Schedule.id)
+
+ScheduleId = Annotated[uuid.UUID, Parameter(description="Id of a schedule.")]
 
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listSchedules", summary="Schedules")
 async def list_schedules(
     session: AsyncSession,
-    kind: str | None = None,
-    enabled: bool | None = None,
-    sort: str | None = None,
+    kind: Annotated[str | None, text_parameter("Only those that start this kind of job.")] = None,
+    enabled: Annotated[bool | None, Parameter(description="Only those switched on, or off.")] = None,
+    sort: Annotated[str | None, sorts(ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[ScheduleOut]:
@@ -46,33 +50,41 @@ async def list_schedules(
 
 
 @get("/{schedule_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getSchedule", summary="One schedule")
-async def get_schedule(session: AsyncSession, schedule_id: uuid.UUID) -> ScheduleOut:
+async def get_schedule(session: AsyncSession, schedule_id: ScheduleId) -> Response[ScheduleOut]:
     """A schedule as it stands."""
-    return schedule_out(await _existing(session, schedule_id))
+    return _answer(await _existing(session, schedule_id))
 
 
 @post("/", opt=MANAGER, responses=ERRORS, operation_id="createSchedule", summary="Add a schedule")
-async def create_schedule(state: State, data: ScheduleIn) -> ScheduleOut:
+async def create_schedule(request: Request[User, Any, Any], state: State, data: ScheduleIn) -> Response[ScheduleOut]:
     """It first runs at its next time after now."""
-    schedule = Schedule(name=data.name)
-    return await _put(state.connections, schedule, data, is_new=True)
+    return await _put(state.connections, request.user, data)
 
 
 @put("/{schedule_id:uuid}", opt=MANAGER, responses=ERRORS, operation_id="changeSchedule", summary="Change a schedule")
-async def change_schedule(state: State, schedule_id: uuid.UUID, data: ScheduleIn) -> ScheduleOut:
+async def change_schedule(
+    request: Request[User, Any, Any], state: State, schedule_id: ScheduleId, data: ScheduleIn, if_match: IfMatch = None
+) -> Response[ScheduleOut]:
     """Its next time is reckoned anew from now; switched off, it rests."""
-    async with state.connections.sessions() as session:
-        schedule = await _existing(session, schedule_id)
-    return await _put(state.connections, schedule, data, is_new=False)
+    return await _put(state.connections, request.user, data, schedule_id, if_match)
 
 
 @delete(
-    "/{schedule_id:uuid}", opt=MANAGER, responses=ERRORS, operation_id="deleteSchedule", summary="Remove a schedule"
+    "/{schedule_id:uuid}",
+    opt=MANAGER,
+    responses=ERRORS,
+    operation_id="deleteSchedule",
+    summary="Remove a schedule",
 )
-async def delete_schedule(state: State, schedule_id: uuid.UUID) -> None:
+async def delete_schedule(
+    request: Request[User, Any, Any], state: State, schedule_id: ScheduleId, if_match: IfMatch = None
+) -> None:
     """Jobs it has started stay."""
     async with state.connections.sessions.begin() as session:
-        await session.delete(await _existing(session, schedule_id, lock=True))
+        await act_for(session, request.user)
+        schedule = await _existing(session, schedule_id, lock=True)
+        require_match(if_match, schedule.revision)
+        await session.delete(schedule)
 
 
 @post(
@@ -83,7 +95,7 @@ async def delete_schedule(state: State, schedule_id: uuid.UUID) -> None:
     operation_id="runSchedule",
     summary="Start a schedule's job now",
 )
-async def run_schedule(request: Request[User, Any, Any], state: State, schedule_id: uuid.UUID) -> JobOut:
+async def run_schedule(request: Request[User, Any, Any], state: State, schedule_id: ScheduleId) -> JobOut:
     """Beside its times, which stay as they are."""
     connections: Connections = state.connections
     async with connections.sessions.begin() as session:
@@ -101,17 +113,26 @@ async def run_schedule(request: Request[User, Any, Any], state: State, schedule_
 async def preview(
     session: AsyncSession,
     state: State,
-    cron: str,
-    time_zone: str | None = None,
-    count: Annotated[int, Parameter(ge=1, le=50)] = 5,
-) -> list[str]:
+    cron: Annotated[str, Parameter(max_length=100, pattern=CRON, description="Five fields: `0 6 * * 1-5`.")],
+    time_zone: Annotated[
+        str | None, Parameter(description="Without it, the plant's own.", schema_extra=choice("TimeZone"))
+    ] = None,
+    count: Annotated[int, Parameter(ge=1, le=50, description="How many times.")] = 5,
+) -> list[datetime]:
     """UTC times, to look at before a schedule is saved."""
     zone = _zone(state.connections, time_zone)
     now = await job_repository.clock(session)
-    return [moment.isoformat() for moment in schedules.next_runs(cron, zone, now, count)]
+    return schedules.next_runs(cron, zone, now, count)
 
 
-async def _put(connections: Connections, schedule: Schedule, data: ScheduleIn, *, is_new: bool) -> ScheduleOut:
+async def _put(
+    connections: Connections,
+    by: User,
+    data: ScheduleIn,
+    schedule_id: uuid.UUID | None = None,
+    if_match: str | None = None,
+) -> Response[ScheduleOut]:
+    """Store a new schedule, or new values of one."""
     zone = _zone(connections, data.time_zone)
     if data.kind not in KINDS:
         raise ValidationException(
@@ -120,8 +141,8 @@ async def _put(connections: Connections, schedule: Schedule, data: ScheduleIn, *
     check_parameters(data.kind, data.parameters)
     try:
         async with connections.sessions.begin() as session:
-            if not is_new:
-                schedule = await _existing(session, schedule.id, lock=True)
+            await act_for(session, by)
+            schedule = await _to_write(session, schedule_id, if_match)
             for name in ("name", "kind", "cron", "parameters", "priority", "missed_runs", "enabled"):
                 setattr(schedule, name, getattr(data, name))
             schedule.time_zone = zone
@@ -132,7 +153,21 @@ async def _put(connections: Connections, schedule: Schedule, data: ScheduleIn, *
             await session.refresh(schedule)
     except IntegrityError as error:
         raise Conflict(f"there is a schedule named {data.name!r} already") from error
-    return schedule_out(schedule)
+    return _answer(schedule)
+
+
+async def _to_write(session: AsyncSession, schedule_id: uuid.UUID | None, if_match: str | None) -> Schedule:
+    """A new schedule, or the one there is at its next revision. Only people count it on: a run is no change of it."""
+    if schedule_id is None:
+        return Schedule()
+    schedule = await _existing(session, schedule_id, lock=True)
+    require_match(if_match, schedule.revision)
+    schedule.revision += 1
+    return schedule
+
+
+def _answer(schedule: Schedule) -> Response[ScheduleOut]:
+    return Response(schedule_out(schedule), headers=etag_headers(schedule.revision))
 
 
 def _zone(connections: Connections, wanted: str | None) -> str:

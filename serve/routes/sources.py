@@ -11,7 +11,8 @@ from litestar import Request, Router, get, post
 from litestar.datastructures import State, UploadFile
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import ValidationException
-from litestar.params import Body
+from litestar.params import Body, Parameter
+from msgspec import Meta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.events import job_event
@@ -21,7 +22,7 @@ from db.paging import fetch_page
 from db.repositories import sources
 from ingestion.mapping import load_mappings
 from serve.job_schemas import JobOut, job_out
-from serve.parameters import Cursor, Limit
+from serve.parameters import Cursor, Limit, choice, text_parameter
 from serve.problems import ERRORS, NotFound, TooLarge
 from serve.schemas import (
     IngestRunOut,
@@ -41,7 +42,10 @@ class UploadIn:
     """A file and the mapping to read it with."""
 
     file: UploadFile
-    mapping: str
+    mapping: Annotated[str, Meta(max_length=100, extra_json_schema=choice("MappingName"))]
+
+
+RunId = Annotated[uuid.UUID, Parameter(description="Id of an ingestion run.")]
 
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listSources", summary="Configured sources")
@@ -60,7 +64,8 @@ async def list_mappings() -> Listing[MappingOut]:
 
 @post(
     "/uploads",
-    opt=OPERATOR,
+    # A file is worth many requests to read and to take in.
+    opt={**OPERATOR, "cost": 20},
     responses=ERRORS,
     status_code=202,
     operation_id="uploadFile",
@@ -116,7 +121,10 @@ async def list_all_runs(session: AsyncSession, limit: Limit = 50, cursor: Cursor
     summary="Ingestion runs of a source",
 )
 async def list_runs(
-    session: AsyncSession, code: str, limit: Limit = 50, cursor: Cursor = None
+    session: AsyncSession,
+    code: Annotated[str, text_parameter("Code of a source, or `upload`.")],
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Listing[IngestRunOut]:
     """What was read from one source, file by file."""
     if code != sources.UPLOAD and await sources.find(session, code) is None:
@@ -127,7 +135,7 @@ async def list_runs(
 
 
 @get("/runs/{run_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="getIngestRun", summary="One ingestion run")
-async def get_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRunOut:
+async def get_run(session: AsyncSession, run_id: RunId) -> IngestRunOut:
     """A run with its row counts."""
     run = await sources.find_run(session, run_id)
     if run is None:
@@ -143,7 +151,7 @@ async def get_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRunOut:
     summary="Rows not taken, and why",
 )
 async def list_rejected(
-    session: AsyncSession, run_id: uuid.UUID, limit: Limit = 50, cursor: Cursor = None
+    session: AsyncSession, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[RejectedRowOut]:
     """Rejected rows in the order of the file."""
     if await sources.find_run(session, run_id) is None:

@@ -10,8 +10,10 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from actors.data_changes import DataChange
 from actors.events import (
     VERSION,
+    DataChanged,
     Draining,
     DrainingData,
     Event,
@@ -24,6 +26,8 @@ from actors.events import (
     Ping,
     Snapshot,
     SnapshotData,
+    Subscribed,
+    SubscribedData,
     decode,
     encode,
     progress_event,
@@ -36,11 +40,14 @@ JOB = {
     "changed_at",
 }  # fmt: skip
 ROW = JOB | {"max_attempts", "requested_by", "created_at", "started_at", "finished_at"}
+CHANGE = {"resource", "keys", "count", "complete", "actor"}
 DATA = JobData(job_id="j", state="running", progress=0.25, rate=0.01, eta_s=75.0, attempt=2, changed_at=AT)
 EXAMPLES: list[tuple[Any, str, str, set[str]]] = [
     (JobChanged(data=DATA, at=AT), "job.changed", "jobs", JOB),
     (JobProgressed(data=DATA, at=AT), "job.progressed", "jobs", JOB),
     (Snapshot(data=SnapshotData([JobRow(job_id="j")]), at=AT), "snapshot", "jobs", {"jobs"}),
+    (DataChanged(data=DataChange.of("items", ["A-100"], "maria@example.com"), at=AT), "data.changed", "data", CHANGE),
+    (Subscribed(data=SubscribedData(["data:items", "jobs"]), at=AT), "subscribed", "", {"topics"}),
     (Gap(data=GapData("5-0"), at=AT), "gap", "", {"after"}),
     (Ping(at=AT), "ping", "", set()),
     (Draining(data=DrainingData("a new version"), at=AT), "draining", "", {"reason"}),

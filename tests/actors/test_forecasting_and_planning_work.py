@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from queue_world import claim, get, perform, run_of, scalar, start
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import flow, jobs
@@ -239,7 +240,7 @@ async def test_a_superseded_run_leaves_no_rows(connections: Connections, small_p
     work = ForecastingWork(connections, fit_here) if kind == "forecast" else PlanningWork(connections)
     with pytest.raises(Superseded):
         await work.perform(old)
-    for table in ("forecast_run", "forecast", "planning_run", "planned_order"):
+    for table in ("forecast_run", "forecast", "planning_run", "planned_order", "stock_parameter", "alert"):
         assert await scalar(connections, f"SELECT count(*) FROM {table}") == 0
 
 
@@ -253,3 +254,45 @@ async def test_a_plan_whose_job_cannot_end_is_not_stored(
     outcome, job = await plan_today(connections)
     assert (outcome.end, job.state) == ("failed", "running")
     assert await scalar(connections, "SELECT count(*) FROM planning_run") == 0
+
+
+async def open_alerts(connections: Connections) -> dict[tuple[str, str], int]:
+    """How often each open alert was found, by kind and subject."""
+    async with connections.sessions() as session:
+        query = text("SELECT kind, subject, count FROM alert WHERE state = 'open'")
+        return {(kind, subject): count for kind, subject, count in await session.execute(query)}
+
+
+async def test_a_plan_says_how_items_are_stocked(connections: Connections, small_plant: None) -> None:
+    await forecast(connections, horizon_weeks=6)
+    await plan_today(connections)
+    async with connections.sessions() as session:
+        query = text(
+            "SELECT i.code, p.* FROM stock_parameter p JOIN item i ON i.id = p.item_id WHERE i.code <> 'OLD' ORDER BY 1"
+        )
+        bike, wheel = (await session.execute(query)).all()
+    assert (bike.on_hand, bike.available, bike.lead_time_days, bike.demand_class) == (4.0, 4.0, 5, "smooth")
+    assert bike.daily_demand_mean == pytest.approx(2.0, rel=0.2)
+    assert bike.stock_out_on == date(2026, 11, 25)
+    assert bike.below_safety_stock is (bike.available < bike.safety_stock)
+    assert (wheel.abc, wheel.on_hand, wheel.coverage_days) == (None, 0.0, 0.0)
+
+
+async def test_a_plan_raises_alerts_counts_them_again_and_resolves_what_is_gone(
+    connections: Connections, small_plant: None
+) -> None:
+    await forecast(connections, horizon_weeks=6)
+    late = {"number": "P1", "kind": "purchase", "item": "WHEEL", "supplier": "S1", "quantity": 2.0}
+    await store(connections, "open_orders", [{**late, "due_date": TODAY - timedelta(days=9)}])
+    await plan_today(connections)
+    first = await open_alerts(connections)
+    assert {("stock_out", "BIKE"), ("overdue_order", "P1 WHEEL")} <= first.keys()
+    assert set(first.values()) == {1}
+    await plan_today(connections)
+    assert await open_alerts(connections) == dict.fromkeys(first, 2)
+    stock = {"warehouse": "main", "on_hand": 1e4, "reserved": 0.0, "quarantined": 0.0}
+    await store(connections, "stock", [{"item": item, **stock} for item in ("BIKE", "WHEEL")])
+    await store(connections, "open_orders", [{**late, "due_date": TODAY + timedelta(days=9)}])
+    await plan_today(connections)
+    assert await open_alerts(connections) == {key: 3 for key in first if key[0] == "data"}
+    assert await scalar(connections, "SELECT count(*) FROM alert WHERE changed_by = 'system'") > 1

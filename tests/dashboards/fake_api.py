@@ -74,6 +74,10 @@ class World:
     def __init__(self, step_s: float = 0.02, orders: int = 130) -> None:
         self.step_s = step_s
         self.tokens: dict[str, str] = {}
+        self.refresh_tokens: dict[str, str] = {}
+        self.must_change: set[str] = set()
+        self.passwords: dict[str, str] = {}
+        self.token_ttl_s = 3600.0
         self.tickets: dict[str, str] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
@@ -229,11 +233,42 @@ def build(world: World) -> Starlette:
     async def login(request: Request) -> Response:
         body = await request.json()
         user = USERS.get(body["email"])
-        if user is None or body["password"] != PASSWORD:
+        if user is None or body["password"] != world.passwords.get(body["email"], PASSWORD):
             return problem(401, "Unauthorized", "Email and password do not match.")
-        token = secrets.token_urlsafe(16)
-        world.tokens[token] = body["email"]
-        return JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": 3600, "user": user})
+        return pair(body["email"])
+
+    def pair(email: str) -> JSONResponse:
+        token, refresh_token = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        world.tokens[token] = world.refresh_tokens[refresh_token] = email
+        return JSONResponse(
+            {
+                "access_token": token,
+                "token_type": "Bearer",
+                "expires_in": world.token_ttl_s,
+                "refresh_token": refresh_token,
+                "refresh_expires_in": 14 * 86400,
+                "user": {**USERS[email], "must_change_password": email in world.must_change},
+            }
+        )
+
+    async def refresh(request: Request) -> Response:
+        if "/auth/refresh" in world.broken:
+            raise HTTPException(503, "The database is restarting. Try again in a moment.")
+        email = world.refresh_tokens.pop((await request.json())["refresh_token"], None)
+        world.requests.append((request.method, request.url.path, email or "nobody"))
+        return pair(email) if email else problem(401, "Not logged in", "This refresh token is no longer good.")
+
+    async def logout(request: Request) -> Response:
+        world.refresh_tokens.pop((await request.json())["refresh_token"], None)
+        return Response(status_code=204)
+
+    async def password(request: Request) -> Response:
+        user, body = guard(request), await request.json()
+        if len(body["new_password"]) < 12:
+            return problem(400, "Bad request", "new_password: expected at least 12 characters")
+        world.passwords[user["email"]] = body["new_password"]
+        world.must_change.discard(user["email"])
+        return pair(user["email"])
 
     async def me(request: Request) -> Response:
         return JSONResponse(guard(request))
@@ -546,6 +581,9 @@ def build(world: World) -> Starlette:
     routes: list[Any] = [
         Route(v1 + "/auth/login", login, methods=["POST"]),
         Route(v1 + "/auth/me", me),
+        Route(v1 + "/auth/refresh", refresh, methods=["POST"]),
+        Route(v1 + "/auth/logout", logout, methods=["POST"]),
+        Route(v1 + "/auth/password", password, methods=["PUT"]),
         Route(v1 + "/events/ticket", ticket, methods=["POST"]),
         WebSocketRoute(v1 + "/events", events),
         Route(v1 + "/jobs", jobs, methods=["GET", "POST"]),

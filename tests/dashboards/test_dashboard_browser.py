@@ -198,10 +198,42 @@ def test_an_expired_token_leads_to_the_log_in_and_back(page: Any, dashboard: Das
     expect(page.locator(".fmrp-page-purchasing .fmrp-order").first).to_be_visible()
 
 
-def test_log_out_ends_the_session(page: Any) -> None:
+def test_a_log_in_outlives_its_access_token(page: Any, dashboard: Dashboard) -> None:
+    world = dashboard.api.world
+    world.token_ttl_s = 0.2
+    try:
+        sign_in(page, "/jobs")
+        expect(page.locator(".fmrp-jobs")).to_be_visible()
+        world.tokens.clear()
+        page.click(".fmrp-nav-purchasing")
+        expect(page.locator(".fmrp-page-purchasing .fmrp-order").first).to_be_visible()
+    finally:
+        world.token_ttl_s = 3600.0
+    content = page.content()
+    assert not any(token in content for token in {*world.tokens, *world.refresh_tokens})
+
+
+def test_a_made_password_is_exchanged_for_ones_own(page: Any, dashboard: Dashboard) -> None:
+    world = dashboard.api.world
+    world.must_change.add("viewer@example.com")
+    sign_in(page, "/jobs", email="viewer@example.com")
+    expect(page.locator(".fmrp-login-notice")).to_contain_text("choose one of your own")
+    for new, shown in (("short", ".fmrp-login-error"), ("a longer horse battery", ".fmrp-jobs")):
+        page.fill("#password", PASSWORD)
+        page.fill("#new_password", new)
+        page.click(".fmrp-login-submit")
+        expect(page.locator(shown)).to_be_visible()
+    assert world.passwords.pop("viewer@example.com") == "a longer horse battery"
+
+
+def test_log_out_ends_the_session(page: Any, dashboard: Dashboard) -> None:
+    before = set(dashboard.api.world.refresh_tokens)
     sign_in(page)
+    expect(page.locator(".fmrp-logout")).to_be_visible()
+    assert set(dashboard.api.world.refresh_tokens) - before
     page.click(".fmrp-logout")
     expect(page).to_have_url(re.compile(r"/login"))
+    assert not set(dashboard.api.world.refresh_tokens) - before, "the API still knows the log-in"
     page.goto("/purchasing")
     expect(page.locator("#password")).to_be_visible()
 

@@ -141,6 +141,17 @@ async def test_the_log_is_only_ever_added_to(connections: Connections, statement
             await session.execute(text(statement))
 
 
+async def test_only_what_says_that_it_expires_the_log_may_shorten_it(connections: Connections) -> None:
+    async with connections.sessions.begin() as session:
+        await act_as(session, ADA)
+        session.add(user())
+    async with connections.sessions.begin() as session:
+        await session.execute(text("SET LOCAL fmrp.audit_expiry = 'on'"))
+        await session.execute(text("DELETE FROM audit_entry"))
+    async with connections.sessions() as session:
+        assert await entries(session) == []
+
+
 async def test_any_table_can_be_watched_and_unwatched(connections: Connections) -> None:
     def prepare(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE pair (a int, b text, token text, PRIMARY KEY (a, b))"))

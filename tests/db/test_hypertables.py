@@ -17,17 +17,17 @@ import polars as pl
 import pytest
 from alembic import command
 from pydantic import SecretStr
+from series_world import assert_exact, demand_frame, store_items
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from actors.owner import Connections
 from cluster.local.postgres import EmbeddedPostgres
-from db import migrate
+from db import migrate, rollups
 from db.base import uuid7
 from db.models import ForecastRun, Job
 from db.repositories import forecasts, items, plant, targets
-from db.timeseries import SERIES, prepare_months
-from ingestion.targets import TARGETS
+from db.timeseries import SERIES, partitions, prepare_months
 from settings import Settings
 
 INSTALL = (
@@ -95,17 +95,6 @@ async def column(session: AsyncSession, query: str) -> list[Any]:
     return list((await session.execute(text(query))).scalars())
 
 
-def demand_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Demand rows as the ingestion room hands them over."""
-    return pl.DataFrame(rows, schema=TARGETS["demand"].schema())
-
-
-async def store_items(session: AsyncSession) -> None:
-    """Two items."""
-    rows = [{"code": code, "name": code, "kind": "finished", "unit": "pcs", "active": True} for code in ("A", "B")]
-    await targets.store(session, "items", pl.DataFrame(rows, schema=TARGETS["items"].schema()), feed="erp")
-
-
 async def store_days(session: AsyncSession, days: list[date], factor: float, feed: str = "shop") -> None:
     """A day's quantity tells which item and day it is of."""
     rows = [
@@ -147,16 +136,132 @@ async def test_series_are_hypertables_after_migration(timescale_version: str, co
     async with connections.sessions() as session:
         tables = "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = 'public'"
         assert sorted(await column(session, tables)) == sorted(SERIES)
-        dimensions = "SELECT hypertable_name, column_name, time_interval FROM timescaledb_information.dimensions"
+        dimensions = (
+            "SELECT hypertable_name, column_name, time_interval FROM timescaledb_information.dimensions"
+            " WHERE hypertable_schema = 'public'"
+        )
         found = (await session.execute(text(dimensions))).all()
         assert {row[0]: row[1] for row in found} == SERIES
         assert {row[2] for row in found} == {timedelta(days=30)}
         assert await column(session, "SELECT value FROM capability WHERE name = 'hypertables'") == [
             f"timescaledb {timescale_version}"
         ]
-        # No job of ours runs behind the operator's back: columnstore policies are written by hand.
-        policies = "SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL"
-        assert await column(session, policies) == []
+
+
+async def test_roll_ups_are_continuous_aggregates_with_finite_policies(
+    timescale_version: str, connections: Connections
+) -> None:
+    async with connections.sessions() as session:
+        views = (
+            "SELECT view_name::text, materialized_only FROM timescaledb_information.continuous_aggregates ORDER BY 1"
+        )
+        assert [tuple(row) for row in await session.execute(text(views))] == [
+            ("demand_month_aggregate", False),
+            ("demand_week_aggregate", False),
+        ]
+        for view in rollups.GRAINS.values():
+            definition = f"SELECT pg_get_viewdef('{view}'::regclass)"
+            assert f"{view}_aggregate" in (await column(session, definition))[0]
+        policies = "SELECT proc_name::text, config FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL"
+        found = [tuple(row) for row in await session.execute(text(policies))]
+        names = [name for name, _ in found]
+        assert {name: names.count(name) for name in names} == {
+            "policy_refresh_continuous_aggregate": 2,
+            "policy_compression": 3,
+            "policy_retention": 2,
+        }
+        # An open start would compute all of history anew each time.
+        refreshes = [config for name, config in found if name == "policy_refresh_continuous_aggregate"]
+        assert all(config["start_offset"] == "6 mons" for config in refreshes)
+        # Demand is kept for ever.
+        dropped = "SELECT hypertable_name FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
+        assert sorted(await column(session, dropped)) == ["forecast", "job_event"]
+
+
+async def test_a_refresh_materialises_what_was_stored_and_asks_demand_no_more(
+    timescale_version: str, connections: Connections
+) -> None:
+    async with connections.sessions.begin() as session:
+        await store_items(session)
+        await store_days(session, DAYS, 1.0)
+    async with connections.sessions() as session:
+        assert await column(session, "SELECT count(*) FROM rollup_pending") == [1]
+    assert await rollups.refresh(connections.engine) is True
+    assert await rollups.refresh(connections.engine) is False
+    async with connections.sessions() as session:
+        assert await column(session, "SELECT count(*) FROM rollup_pending") == [0]
+        stored = (
+            "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)"
+            " FROM timescaledb_information.continuous_aggregates WHERE view_name = 'demand_week_aggregate'"
+        )
+        table = (await column(session, stored))[0]
+        assert (await column(session, f"SELECT count(*) FROM {table}"))[0] == 2 * len(
+            {day.isocalendar()[:2] for day in DAYS}
+        )
+        await assert_exact(session)
+
+
+async def test_a_refresh_beside_a_policy_leaves_its_days_to_the_next_one(
+    timescale_version: str, connections: Connections
+) -> None:
+    async with connections.sessions.begin() as session:
+        await store_items(session)
+        await store_days(session, DAYS, 1.0)
+    # What a policy that refreshes all of the weeks has noted of itself.
+    note = (
+        "INSERT INTO _timescaledb_catalog.continuous_aggs_jobs_refresh_ranges SELECT mat_hypertable_id,"
+        " -9223372036854775808, 9223372036854775807, pg_backend_pid(), 0, now()"
+        " FROM _timescaledb_catalog.continuous_agg WHERE user_view_name = 'demand_week_aggregate'"
+    )
+    async with connections.engine.connect() as plain:
+        policy = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        await policy.execute(text(note))
+        assert await rollups.refresh(connections.engine) is False
+        async with connections.sessions() as session:
+            await assert_exact(session)
+        await policy.execute(text("DELETE FROM _timescaledb_catalog.continuous_aggs_jobs_refresh_ranges"))
+    assert await rollups.refresh(connections.engine) is True
+    async with connections.sessions() as session:
+        await assert_exact(session)
+
+
+async def test_a_month_stated_anew_goes_into_the_columnstore_and_back_out(
+    timescale_version: str, connections: Connections
+) -> None:
+    """An ERP states a month anew long after it: more rows than a statement may take out of the columnstore."""
+    codes = tuple(f"I{number:04}" for number in range(4000))
+    month = [D(2021, 6, day) for day in range(1, 31)]
+    rows = pl.DataFrame({"item": codes}).join(pl.DataFrame({"day": month}), how="cross")
+    rows = rows.with_columns(quantity=pl.lit(2.0), revenue=pl.lit(3.0))
+    compressed = (
+        "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'demand' AND is_compressed"
+    )
+    async with connections.sessions.begin() as session:
+        await store_items(session, codes)
+        await targets.store(session, "demand", rows, feed="erp")
+    await rollups.refresh(connections.engine)
+    async with connections.engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        job = "SELECT job_id FROM timescaledb_information.jobs WHERE hypertable_name = 'demand'"
+        policy = (await connection.execute(text(f"{job} AND proc_name = 'policy_compression'"))).scalar_one()
+        await connection.execute(text(f"CALL run_job({policy})"))
+        assert (await connection.execute(text(compressed))).scalar_one() >= 1
+    async with connections.sessions.begin() as session:
+        await assert_exact(session)
+        await targets.store(session, "demand", rows.with_columns(quantity=pl.lit(5.0)), feed="erp")
+    async with connections.sessions.begin() as session:
+        await assert_exact(session)
+        # Invoice lines of some items are cancelled: their days are gone, those of others stay.
+        some = rows.filter(pl.col("item") < "I2000", pl.col("day") > D(2021, 6, 3))
+        await targets.replace_demand(session, some["item"], some, feed="erp")
+    await rollups.refresh(connections.engine)
+    async with connections.sessions() as session:
+        await assert_exact(session)
+        assert await column(session, "SELECT count(*) FROM demand") == [2000 * 27 + 2000 * 30]
+        assert sorted(await column(session, "SELECT sum(quantity)::int FROM demand GROUP BY quantity")) == [
+            2 * 2000 * 27,
+            5 * 2000 * 30,
+        ]
 
 
 def test_up_down_up_finds_no_difference_with_chunks_there(timescale_version: str, empty_database_url: str) -> None:
@@ -207,6 +312,7 @@ async def test_the_partition_code_does_nothing(timescale_version: str, connectio
     async with connections.sessions.begin() as session:
         before = await column(session, relations)
         for table in SERIES:
+            assert await partitions(await session.connection(), table) == set()
             await prepare_months(await session.connection(), table, DAYS)
         assert await column(session, relations) == before
         with pytest.raises(KeyError):
@@ -248,7 +354,7 @@ async def answer(connections: Connections) -> dict[str, pl.DataFrame]:
         read["forecast"], read["series"] = await plant.read_forecast(session, run_id)
         item = await items.find(session, "A")
         assert item is not None
-        for grain in ("day", "week"):
+        for grain in ("day", "week", "month"):
             found = await items.demand(session, item.id, grain, D(2010, 2, 1), D(2025, 2, 1))
             read[grain] = pl.DataFrame([tuple(row) for row in found], orient="row")
         single = await forecasts.item_forecast(session, run_id, "A")

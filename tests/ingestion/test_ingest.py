@@ -33,6 +33,11 @@ def take(mapping: str, text: str, known: KnownCodes = KNOWN) -> Ingested:
     return result
 
 
+def rows_of(result: Ingested) -> list[dict[str, Any]]:
+    """The rows taken, without what is empty."""
+    return [{name: value for name, value in row.items() if value is not None} for row in result.rows.to_dicts()]
+
+
 def faults(result: Ingested) -> list[tuple[int, str, str]]:
     return result.rejected.select("line", "field", "reason").rows()
 
@@ -56,8 +61,8 @@ def test_items_with_defaults_and_each_rule() -> None:
         "M,Mat,Trading Good,,,,,0\n",
     )
     assert result.rows.select("code", "kind", "unit", "cost", "lead_time_days", "order_multiple", "active").rows() == [
-        ("A", "finished", "pcs", 1.5, 10, None, True),
-        ("M", "trading_good", "pcs", None, None, None, False),
+        ("A", "finished", None, 1.5, 10, None, True),
+        ("M", "trading_good", None, None, None, None, False),
     ]
     kinds = ", ".join(TARGETS["items"].fields["kind"].choices)
     assert faults(result) == [
@@ -90,7 +95,8 @@ def test_bill_of_material_rules_and_later_row_wins() -> None:
         "A,C,1,0,2024-02-30,\n"
         "A,B,2,0.1,2024-01-01,\n",
     )
-    assert result.rows.rows() == [("A", "B", 2.0, 0.1, date(2024, 1, 1), None)]
+    line = {"parent": "A", "component": "B", "version": "1", "quantity_per": 2.0, "scrap_share": 0.1}
+    assert rows_of(result) == [{**line, "valid_from": date(2024, 1, 1)}]
     assert result.merged == 1
     assert faults(result) == [
         (3, "component", "the same as parent: 'A'"),
@@ -108,7 +114,11 @@ def test_stock_export_with_semicolons_and_decimal_commas() -> None:
         "erp_stock",
         "Item No.;Warehouse;Qty on Hand;Qty Reserved;Qty Blocked\nA;main;1234,5;0;1,25\nB;;-3;;\nC;x;1.5;0;0\n",
     )
-    assert result.rows.rows() == [("A", "main", 1234.5, 0.0, 1.25), ("B", "main", -3.0, 0.0, 0.0)]
+    place = {"warehouse": "main", "lot": "-"}
+    assert rows_of(result) == [
+        {"item": "A", **place, "on_hand": 1234.5, "reserved": 0.0, "quarantined": 1.25},
+        {"item": "B", **place, "on_hand": -3.0, "reserved": 0.0, "quarantined": 0.0},
+    ]
     assert faults(result) == [(4, "on_hand", "not a number: '1.5'")]
 
 
@@ -123,9 +133,9 @@ def test_open_orders_workbook_of_the_erp_system() -> None:
         ]
     )
     result = ingest(content, "open_orders.xlsx", SHIPPED["erp_open_orders"], KNOWN)
-    assert result.rows.rows() == [
-        ("PO-1", "purchase", "A", "S1", 12.5, date(2024, 3, 1)),
-        ("WO-1", "production", "B", None, 3.0, date(2024, 3, 2)),
+    assert result.rows.select("number", "kind", "item", "supplier", "quantity", "due_date", "status").rows() == [
+        ("PO-1", "purchase", "A", "S1", 12.5, date(2024, 3, 1), None),
+        ("WO-1", "production", "B", None, 3.0, date(2024, 3, 2), None),
     ]
     assert faults(result) == [
         (4, "supplier", "unknown supplier 'S9'"),
@@ -133,35 +143,91 @@ def test_open_orders_workbook_of_the_erp_system() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("mapping", "text", "row"),
-    [
-        (
-            "erp_suppliers",
-            "code,name,email,lead_time_days,active\nS1,Steel,a@b.c,5,true\n",
-            ("S1", "Steel", "a@b.c", 5, True),
-        ),
-        (
-            "erp_supplier_terms",
-            "item,supplier,price,min_order_qty,order_multiple,lead_time_days,priority\nA,S1,1.5,10,5,7,\n",
-            ("A", "S1", 1.5, 10.0, 5.0, 7, 1),
-        ),
-        (
-            "erp_firm_orders",
-            "number,line,item,customer,quantity,due_date\nSO1,2,A,ACME,3,2024-01-02\n",
-            ("SO1", 2, "A", "ACME", 3.0, date(2024, 1, 2)),
-        ),
-        ("erp_work_centres", "code,name,hours_per_day,efficiency\nW1,Lathe,16,\n", ("W1", "Lathe", 16.0, 1.0)),
-        (
-            "erp_routings",
-            "item,sequence,work_centre,setup_hours,unit_hours\nA,10,W1,0.5,0.01\n",
-            ("A", 10, "W1", 0.5, 0.01),
-        ),
-        ("erp_demand", "day,item,quantity,revenue\n2024-01-02,A,3,4.5\n", ("A", date(2024, 1, 2), 3.0, 4.5)),
-    ],
-)
-def test_contract_names_are_understood(mapping: str, text: str, row: tuple[Any, ...]) -> None:
-    assert take(mapping, text).rows.rows() == [row]
+CONTRACT: dict[str, tuple[str, dict[str, Any]]] = {
+    "erp_suppliers": (
+        "code,name,email,lead_time_days,active\nS1,Steel,a@b.c,5,true\n",
+        {"code": "S1", "name": "Steel", "email": "a@b.c", "lead_time_days": 5, "active": True},
+    ),
+    "erp_supplier_terms": (
+        "item,supplier,price,min_order_qty,order_multiple,lead_time_days,priority\nA,S1,1.5,10,5,7,\n",
+        {
+            **{"item": "A", "supplier": "S1", "price": 1.5, "min_order_qty": 10.0, "order_multiple": 5.0},
+            **{"lead_time_days": 7, "priority": 1},
+        },
+    ),
+    "erp_firm_orders": (
+        "number,line,item,customer,quantity,due_date\nSO1,2,A,ACME,3,2024-01-02\n",
+        {
+            **{"number": "SO1", "line": 2, "item": "A", "customer": "ACME", "quantity": 3.0},
+            "due_date": date(2024, 1, 2),
+        },
+    ),
+    "erp_work_centres": (
+        "code,name,hours_per_day,efficiency\nW1,Lathe,16,\n",
+        {"code": "W1", "name": "Lathe", "hours_per_day": 16.0, "efficiency": 1.0},
+    ),
+    "erp_routings": (
+        "item,sequence,work_centre,setup_hours,unit_hours\nA,10,W1,0.5,0.01\n",
+        {"item": "A", "sequence": 10, "work_centre": "W1", "setup_hours": 0.5, "unit_hours": 0.01},
+    ),
+    "erp_demand": (
+        "day,item,quantity,revenue\n2024-01-02,A,3,4.5\n",
+        {"item": "A", "day": date(2024, 1, 2), "quantity": 3.0, "revenue": 4.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"sales_lines"}))
+def test_every_table_has_a_mapping_that_takes_its_own_field_names(target: str) -> None:
+    mapping = SHIPPED[f"erp_{target}"]
+    fields = {
+        name: spec.example
+        for name, spec in TARGETS[target].fields.items()
+        if name in mapping.columns and spec.example is not None
+    }
+    known = KnownCodes(**{name: ["A-100", "B-110", "S-1", "W-1", "box"] for name in TARGETS[target].references()})
+    cells = [
+        str(value).replace(".", mapping.decimal) if isinstance(value, float) else value for value in fields.values()
+    ]
+    out = io.StringIO()
+    csv.writer(out, delimiter=";").writerows([list(fields), cells])
+    result = take(f"erp_{target}", out.getvalue(), known)
+    assert not faults(result)
+    assert {name: str(value) for name, value in rows_of(result)[0].items() if name in fields} == {
+        name: str(value) for name, value in fields.items()
+    }
+
+
+@pytest.mark.parametrize("mapping", CONTRACT)
+def test_contract_names_are_understood(mapping: str) -> None:
+    text, row = CONTRACT[mapping]
+    assert rows_of(take(mapping, text)) == [row]
+
+
+def test_a_column_the_file_lacks_is_left_open_and_a_blank_cell_takes_the_default() -> None:
+    """What is stored of a field that a file does not speak of stays; the table fills it in new rows."""
+    without = take("erp_items", "code,name,kind\nA,Axle,FG\n")
+    assert rows_of(without) == [{"code": "A", "name": "Axle", "kind": "finished"}]
+    with_blanks = take("erp_items", "code,name,kind,unit,active\nA,Axle,FG,,\n")
+    assert rows_of(with_blanks) == [
+        {"code": "A", "name": "Axle", "kind": "finished", "unit": "pcs", "active": True},
+    ]
+
+
+def test_the_key_is_whole_even_where_the_file_lacks_a_part_of_it() -> None:
+    assert rows_of(take("erp_stock", "Item No.;Qty on Hand\nA;1\n")) == [
+        {"item": "A", "warehouse": "main", "lot": "-", "on_hand": 1.0},
+    ]
+
+
+def test_units_categories_and_warehouses_need_not_be_known() -> None:
+    """They are made as rows name them (`test_units_categories_and_warehouses_are_made_as_rows_name_them`)."""
+    items = take("erp_items", "code,name,kind,unit,category\nA,Axle,FG,box,new\n", KnownCodes(units=["pcs"]))
+    assert items.rows.select("unit", "category").rows() == [("box", "new")]
+    stock = take("erp_stock", "item;warehouse;on_hand\nA;shed;1\n", KnownCodes(items=["A"], warehouses=["main"]))
+    assert stock.rows["warehouse"].to_list() == ["shed"]
+    assert not faults(items)
+    assert not faults(stock)
 
 
 def test_daily_sales_keep_the_last_total_of_a_day() -> None:

@@ -16,7 +16,7 @@ from ingestion.decode import decode
 from ingestion.errors import IngestionError
 from ingestion.limits import Limits
 from ingestion.parse import parse
-from ingestion.table import ParseOptions, header_key
+from ingestion.table import WHITE_SPACE, ParseOptions, header_key
 
 FIELDS = (frozenset({"item"}), frozenset({"qty", "quantity"}))
 
@@ -113,6 +113,15 @@ def test_header_names_compare_without_case_blanks_and_punctuation() -> None:
     assert header_key("scrap %") != header_key("scrap")
 
 
+def test_blank_is_what_unicode_calls_white_space() -> None:
+    """One notion of it in Python and in Polars, so that no row is passed over by one and kept by the other."""
+    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    stripped = pl.Series(every).str.strip_chars()
+    assert [char for char, rest in zip(every, stripped, strict=True) if not rest] == sorted(WHITE_SPACE)
+    separators = b'item,qty\nA,1\n"\x1c","\x1f"\n"\x1f","",""\n'
+    assert rows_of(separators) == [(2, "A", "1"), (3, "\x1c", "\x1f"), (4, "\x1f", None)]
+
+
 cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
 
 
@@ -123,7 +132,7 @@ def test_what_the_csv_module_writes_comes_back(rows: list[tuple[str, str, str]],
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(("item", "qty", "note"))
     writer.writerows(rows)
-    wanted = [tuple(field if field.strip() else None for field in row) for row in rows]
+    wanted = [tuple(field if field.strip(WHITE_SPACE) else None for field in row) for row in rows]
     wanted = [row for row in wanted if any(row)]
     try:
         parsed = parse(out.getvalue().encode(), "a.csv", Limits(), ParseOptions(fields=FIELDS))

@@ -1,5 +1,7 @@
 """Safety stock, reorder point, economic order quantity."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_manual_before_quantile_before_variability_before_nothing():
         quantile_surplus=np.array([30.0, 30.0, NAN, NAN]),
         weekly_mean=np.array([5.0, 5.0, 5.0, NAN]),
         weekly_sd=np.array([2.0, 2.0, 2.0, NAN]),
-        z=np.full(4, 2.0),
+        service_level=np.full(4, NormalDist().cdf(2.0)),
         days_per_week=5,
     )
     # lead time 20 working days = 4 weeks: 2 * sqrt(4 * 2^2) = 8

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
 from litestar import Litestar
 from serve_world import (
     ROLES,
-    add_forecast,
-    add_ingest_run,
-    add_plan,
-    add_plant,
-    add_source,
+    add_everything,
     add_user,
     bearer,
     http_client,
+    predict,
     started,
     token_for,
 )
 
 from serve.application import build_app
-from serve.forecaster import AdHoc, Forecaster
 from settings import Settings
-
-
-async def predict(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
-    """What the forecaster deployment answers."""
-    return (await asyncio.to_thread(Forecaster().predict, [(series, horizon)]))[0]
 
 
 @pytest.fixture
@@ -79,8 +68,4 @@ async def operator(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
 async def plant(app: Litestar) -> None:
     """Items, forecast, plan and ingestion runs to read."""
     async with app.state.connections.sessions.begin() as session:
-        await add_plant(session)
-        await add_forecast(session)
-        await add_plan(session)
-        await add_ingest_run(session)
-        await add_source(session)
+        await add_everything(session)

@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.owner import Connections
 from db.models import ForecastRun, IngestRun, Job, PlanningRun, Source
-from db.repositories import forecasts, plans, sources, targets, users
+from db.repositories import alerts, forecasts, plan_details, plans, sources, targets, users
+from serve.forecaster import AdHoc, Forecaster
 from serve.security import AUDIENCE, ISSUER, User
 
 PASSWORD = "correct horse battery"
@@ -199,6 +200,72 @@ async def add_plan(session: AsyncSession) -> uuid.UUID:
     return run.id
 
 
+async def add_plan_details(session: AsyncSession, run_id: uuid.UUID) -> None:
+    """Stock parameters of three items, two action messages and a peg of the plan's first order."""
+    parameters = pl.DataFrame(
+        {
+            "item": ["A-100", "B-110", "C%50"],
+            "abc": ["A", "B", None],
+            "xyz": ["X", "Z", None],
+            "demand_class": ["smooth", "lumpy", None],
+            "daily_demand_mean": [1.5, 4.0, 0.0],
+            "lead_time_days": [2, 7, 20],
+            "safety_stock": [5.0, 20.0, 0.0],
+            "reorder_point": [8.0, 48.0, 0.0],
+            "on_hand": [10.0, 12.0, 3.0],
+            "available": [10.0, 12.0, 3.0],
+            "coverage_days": [6.7, 3.0, None],
+            "stock_out_on": [None, date(2026, 11, 26), None],
+            "stock_value": [500.0, 54.0, None],
+        }
+    )
+    await plan_details.store_stock_parameters(session, run_id, parameters)
+    messages = pl.DataFrame(
+        {
+            "kind": ["expedite", "new"],
+            "item": ["B-110", "A-100"],
+            "open_order": ["PO-1", None],
+            "order": [None, 2],
+            "from_date": [date(2026, 12, 9), None],
+            "to_date": [date(2026, 11, 26), date(2026, 12, 2)],
+            "from_quantity": [30.0, None],
+            "to_quantity": [30.0, 10.0],
+            "priority": ["critical", "high"],
+            "cause": ["10 of A-100 due 2026-12-02", "forecast"],
+        }
+    )
+    await plan_details.store_action_messages(session, run_id, messages)
+    pegging = pl.DataFrame(
+        {
+            "item": ["B-110", "A-100"],
+            "supply_kind": ["planned_order", "planned_order"],
+            "order": [1, 2],
+            "demand_kind": ["planned_order", "firm_order"],
+            "demand": [None, "C-1/1"],
+            "demand_order": [2, None],
+            "quantity": [25.0, 10.0],
+            "due_date": [date(2026, 12, 1), date(2026, 12, 2)],
+        }
+    )
+    await plan_details.store_pegging(session, run_id, pegging)
+
+
+async def add_alerts(session: AsyncSession) -> None:
+    """One alert of each severity, the least severe first."""
+    found = pl.DataFrame(
+        {
+            "kind": ["data", "overload", "stock_out"],
+            "subject": ["cost", "W-1 2026-11-23", "B-110"],
+            "severity": ["info", "warning", "critical"],
+            "message": ["cost: 1 items", "W-1: 44 hours", "B-110: stock runs out on 2026-11-26"],
+            "item": [None, None, "B-110"],
+            "work_centre": [None, "W-1", None],
+            "day": [None, MONDAY, date(2026, 11, 26)],
+        }
+    )
+    await alerts.settle(session, ["data", "overload", "stock_out"], found)
+
+
 async def add_ingest_run(session: AsyncSession, file: str = "items.csv", source: str = "inbox") -> uuid.UUID:
     """A run that rejected three of its ten rows."""
     job = await add_job(session, "ingest")
@@ -218,6 +285,20 @@ async def add_source(session: AsyncSession) -> None:
     """A source whose configuration holds a secret."""
     source = Source(code="inbox", name="Inbox", connector="folder", config={"password": "hush-hush"}, rules=[])
     await sources.put(session, source)
+
+
+async def add_everything(session: AsyncSession) -> None:
+    """Items, forecast, plan and ingestion runs to read."""
+    await add_plant(session)
+    await add_forecast(session)
+    await add_plan(session)
+    await add_ingest_run(session)
+    await add_source(session)
+
+
+async def predict(series: list[AdHoc], horizon: int) -> list[dict[str, Any]]:
+    """What the forecaster deployment answers."""
+    return (await asyncio.to_thread(Forecaster().predict, [(series, horizon)]))[0]
 
 
 @asynccontextmanager

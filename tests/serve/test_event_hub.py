@@ -15,6 +15,9 @@ from actors.events import Draining, Entry, JobChanged, JobData, JobProgressed, J
 from serve import event_hub
 from serve.event_hub import EventHub
 from serve.event_queue import Item, Subscription
+from serve.event_topics import Topics
+
+JOBS = Topics(frozenset({"jobs"}))
 
 
 class FakeStream:
@@ -103,7 +106,7 @@ async def next_of(subscription: Subscription) -> list[Item]:
 async def test_events_are_encoded_once_for_all_sockets() -> None:
     stream = FakeStream()
     async with following(stream) as hub:
-        one, other = hub.subscribe(None), hub.subscribe("jobs")
+        one, other = hub.subscribe(), hub.subscribe(JOBS)
         stream.add(1)
         (first,), (second,) = await next_of(one), await next_of(other)
         assert first.text is second.text
@@ -114,7 +117,7 @@ async def test_a_break_in_the_sequence_is_a_gap(seq: int) -> None:
     """A flushed Redis counts from 1 again, a trimmed one has left some out; neither breaks the connection."""
     stream = FakeStream()
     async with following(stream) as hub:
-        subscription = hub.subscribe("jobs")
+        subscription = hub.subscribe(JOBS)
         stream.add(5, seq=5)
         await next_of(subscription)
         stream.add(6, seq=seq)
@@ -127,7 +130,7 @@ async def test_a_redis_that_comes_back_empty_is_a_gap() -> None:
     stream = FakeStream()
     stream.add(5)
     async with following(stream) as hub:
-        subscription = hub.subscribe("jobs")
+        subscription = hub.subscribe(JOBS)
         stream.add(6)
         await next_of(subscription)
         stream.entries.clear()
@@ -146,7 +149,7 @@ async def test_a_redis_that_comes_back_empty_is_a_gap() -> None:
 async def test_an_interruption_without_loss_goes_on_without_a_word() -> None:
     stream = FakeStream()
     async with following(stream) as hub:
-        subscription = hub.subscribe("jobs")
+        subscription = hub.subscribe(JOBS)
         stream.add(1)
         await next_of(subscription)
         stream.failing = 2
@@ -158,7 +161,7 @@ async def test_an_interruption_without_loss_goes_on_without_a_word() -> None:
 async def test_entries_that_cannot_be_read_are_made_up_for_and_end_nothing() -> None:
     stream = FakeStream()
     async with following(stream) as hub:
-        subscription = hub.subscribe("jobs")
+        subscription = hub.subscribe(JOBS)
         stream.add(1)
         await next_of(subscription)
         for number in range(2, 50):
@@ -174,12 +177,12 @@ async def test_many_who_join_share_one_query_and_miss_nothing_after_it() -> None
     stream, jobs = FakeStream(), Jobs()
     stream.add(1)
     async with following(stream, jobs) as hub:
-        first = hub.subscribe("jobs")
+        first = hub.subscribe(JOBS)
         await hub.bring_up(first)
         first.take()
         stream.add(2)
         await next_of(first)
-        joined = [hub.subscribe(None) for _ in range(200)]
+        joined = [hub.subscribe() for _ in range(200)]
         await asyncio.gather(*(hub.bring_up(each) for each in joined))
         assert jobs.asked == 1
         for each in joined:
@@ -193,13 +196,13 @@ async def test_a_snapshot_is_read_again_when_the_events_after_it_are_no_longer_k
     monkeypatch.setattr(event_hub, limit, value)
     stream, jobs = FakeStream(), Jobs()
     async with following(stream, jobs) as hub:
-        first = hub.subscribe("jobs")
+        first = hub.subscribe(JOBS)
         await hub.bring_up(first)
         first.take()
         for number in range(1, 8):
             stream.add(number)
         await next_of(first)
-        late = hub.subscribe("jobs")
+        late = hub.subscribe(JOBS)
         await hub.bring_up(late)
         assert jobs.asked == 2
         assert [item.number[0] for item in late.take()] == [7]
@@ -208,7 +211,7 @@ async def test_a_snapshot_is_read_again_when_the_events_after_it_are_no_longer_k
 async def test_events_that_come_while_the_database_is_asked_follow_the_snapshot() -> None:
     stream, jobs = FakeStream(), Jobs()
     async with following(stream, jobs) as hub:
-        subscription = hub.subscribe("jobs")
+        subscription = hub.subscribe(JOBS)
 
         def meanwhile() -> None:
             hub._take([Entry("3-0", JobProgressed(data=JobData(job_id="a", state="running"), id="3-0", seq=1))])
@@ -225,7 +228,7 @@ async def test_without_the_database_there_is_no_snapshot_and_the_next_try_asks_a
         raise OperationalError("select", {}, Exception("away"))
 
     async with following(stream, jobs) as hub:
-        subscription = hub.subscribe("jobs")
+        subscription = hub.subscribe(JOBS)
         jobs.meanwhile = broken
         with pytest.raises(OperationalError):
             await hub.bring_up(subscription)
@@ -238,7 +241,7 @@ async def test_a_draining_event_sends_everybody_on_spread_out(monkeypatch: pytes
     monkeypatch.setattr(event_hub, "DRAIN_SPREAD_S", 0.1)
     stream = FakeStream()
     async with following(stream) as hub:
-        clients = [hub.subscribe("jobs") for _ in range(20)]
+        clients = [hub.subscribe(JOBS) for _ in range(20)]
         stream.add(1, event=Draining())
         (told,) = await next_of(clients[0])
         assert '"draining"' in told.text
@@ -248,9 +251,9 @@ async def test_a_draining_event_sends_everybody_on_spread_out(monkeypatch: pytes
 
 def test_all_clients_are_slowed_down_together_when_they_want_more_than_can_be_sent() -> None:
     hub = EventHub(FakeStream(), Jobs().read)  # type: ignore[arg-type]  # stands in for Redis
-    few = [hub.subscribe("jobs", pace_s=0.2) for _ in range(200)]
+    few = [hub.subscribe(JOBS, pace_s=0.2) for _ in range(200)]
     assert hub.stretch == 1.0
-    many = [hub.subscribe("jobs", pace_s=0.02) for _ in range(200)]
+    many = [hub.subscribe(JOBS, pace_s=0.02) for _ in range(200)]
     assert hub.stretch == pytest.approx((200 / 0.2 + 200 / 0.02) / event_hub.FRAMES_PER_S)
     for each in (*few, *many):
         hub.unsubscribe(each)

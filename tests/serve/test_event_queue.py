@@ -8,6 +8,7 @@ import pytest
 
 from actors.events import Draining, JobChanged, JobData, JobProgressed, JobRow, Snapshot, SnapshotData
 from serve.event_queue import QUEUE_LENGTH, Item, Known, Subscription, Told, item_of
+from serve.event_topics import Topics
 
 T0 = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ def numbers(items: list[Item]) -> list[int]:
 
 
 def test_a_slow_client_sees_only_the_newest_progress_in_order() -> None:
-    subscription = Subscription(None)
+    subscription = Subscription()
     subscription.offer(changed(1))
     for number in range(2, 10_000):
         subscription.offer(progressed("ab"[number % 2], number))
@@ -45,7 +46,7 @@ def test_a_slow_client_sees_only_the_newest_progress_in_order() -> None:
 
 
 def test_a_full_queue_is_cut_to_the_newest_event_of_each_job() -> None:
-    subscription = Subscription("jobs")
+    subscription = Subscription(Topics(frozenset({"jobs"})))
     for number in range(1, 2_000):
         subscription.offer(changed(number, job=f"job-{number % 7}"))
     assert len(subscription) <= QUEUE_LENGTH
@@ -58,7 +59,7 @@ def test_a_full_queue_is_cut_to_the_newest_event_of_each_job() -> None:
 
 @pytest.mark.parametrize("kind", ["changes", "progress"])
 def test_too_many_jobs_for_the_queue_become_a_gap_and_a_snapshot(kind: str) -> None:
-    subscription = Subscription("jobs")
+    subscription = Subscription(Topics(frozenset({"jobs"})))
     for number in range(1, 5_000):
         subscription.offer(changed(number) if kind == "changes" else progressed(str(number), number))
         assert len(subscription) <= QUEUE_LENGTH
@@ -67,14 +68,14 @@ def test_too_many_jobs_for_the_queue_become_a_gap_and_a_snapshot(kind: str) -> N
 
 
 def test_another_topic_gets_a_gap_but_no_snapshot_of_jobs() -> None:
-    subscription = Subscription("plans")
+    subscription = Subscription(Topics(frozenset({"plans"})))
     subscription.lose()
     assert subscription.has_gap
     assert not subscription.needs_snapshot
 
 
 def test_after_a_snapshot_nothing_older_is_sent_even_when_it_comes_late() -> None:
-    subscription = Subscription(None)
+    subscription = Subscription()
     subscription.offer(changed(3))
     late = [changed(6, "c"), changed(7, "a", "running", 9.0)]
     subscription.restart(told(5, a=(10.0, 2, "done"), b=(4.0, 1, "running")), late)
@@ -90,7 +91,7 @@ def test_after_a_snapshot_nothing_older_is_sent_even_when_it_comes_late() -> Non
 
 def test_a_job_that_runs_again_in_the_same_attempt_moves_again() -> None:
     """A parent's attempt is not counted on when one of its steps is retried."""
-    subscription = Subscription(None)
+    subscription = Subscription()
     subscription.restart(told(5, a=(10.0, 1, "failed")), [])
     subscription.offer(progressed("a", 6, attempt=1))
     subscription.offer(changed(7, "a", "running", at_s=11.0))
@@ -99,7 +100,7 @@ def test_a_job_that_runs_again_in_the_same_attempt_moves_again() -> None:
 
 
 def test_a_snapshot_keeps_unsent_events_of_other_topics_and_repeats_none() -> None:
-    subscription = Subscription(None)
+    subscription = Subscription()
     subscription.offer(changed(1, topic="plans"))
     assert numbers(subscription.take()) == [1]
     subscription.offer(changed(2, topic="plans"))
@@ -109,7 +110,7 @@ def test_a_snapshot_keeps_unsent_events_of_other_topics_and_repeats_none() -> No
 
 @pytest.mark.parametrize("topic", ["jobs", "plans"])
 def test_what_a_replay_has_sent_is_not_sent_again(topic: str) -> None:
-    subscription = Subscription(None)
+    subscription = Subscription()
     for number in (1, 2, 3):
         subscription.offer(changed(number, topic=topic))
     subscription.skip_to((2, 0))
@@ -120,7 +121,7 @@ def test_what_a_replay_has_sent_is_not_sent_again(topic: str) -> None:
 
 def test_after_a_loss_smaller_ids_count_too() -> None:
     """The clock of a Redis that lost everything may be behind."""
-    subscription = Subscription(None)
+    subscription = Subscription()
     subscription.skip_to((9, 0))
     subscription.lose()
     subscription.restart(told(2), [])
@@ -129,7 +130,7 @@ def test_after_a_loss_smaller_ids_count_too() -> None:
 
 
 def test_a_subscription_keeps_to_its_topic_and_what_concerns_everybody() -> None:
-    subscription = Subscription("jobs")
+    subscription = Subscription(Topics(frozenset({"jobs"})))
     subscription.offer(changed(1, topic="plans"))
     subscription.offer(changed(2))
     subscription.offer(item_of(Draining(id="3-0")))

@@ -21,6 +21,8 @@ from settings import Settings
 
 PUBLIC_PATHS = {
     f"{API}/auth/login",
+    f"{API}/auth/refresh",
+    f"{API}/auth/logout",
     f"{API}/health",
     f"{API}/metrics",
     "/health",
@@ -29,8 +31,11 @@ PUBLIC_PATHS = {
     f"{API}/docs/openapi.json",
     f"{API}/docs/{{path:str}}",
 }
-# The socket looks at ticket or token itself, before it accepts: test_serve_events.py.
-OWN_CHECK_PATHS = {f"{API}/events"}
+# Sockets and event streams look at ticket or token themselves: test_serve_events.py, test_serve_event_stream.py.
+STREAM_PATH = f"{API}/events/stream"
+OWN_CHECK_PATHS = {f"{API}/events", STREAM_PATH}
+# Nothing is changed here but one's own log-ins and password.
+OWN_PATHS = {f"{API}/auth/{name}" for name in ("logout-all", "password", "sessions/{session_id:uuid}")}
 SAMPLES = {"code:str": "A-100", "key:str": "A-100", "item:str": "A-100", "path:str": "nothing", "kind:str": "plan"}
 
 
@@ -46,7 +51,7 @@ def routes(app: Litestar) -> Iterator[tuple[str, str, str]]:
 def filled(path: str) -> str:
     for name, value in SAMPLES.items():
         path = path.replace(f"{{{name}}}", value)
-    for name in ("job_id", "run_id", "schedule_id"):
+    for name in ("job_id", "run_id", "schedule_id", "user_id", "key_id", "session_id"):
         path = path.replace(f"{{{name}:uuid}}", str(uuid.uuid4()))
     assert "{" not in path, f"{path}: give this test a sample value"
     return path
@@ -58,10 +63,15 @@ def test_every_route_names_a_role_and_the_public_ones_are_these(app: Litestar) -
     for method, path, role in found:
         assert role in RANK or path in PUBLIC_PATHS, f"{method} {path} names no role"
         assert (role == "public") == (path in PUBLIC_PATHS), f"{method} {path} is {role}"
+    own_checks = set()
     for route in app.routes:
         if isinstance(route, WebSocketRoute):
-            assert route.path in OWN_CHECK_PATHS
             assert route.route_handler.opt["own_check"] is True
+            own_checks.add(route.path)
+        elif isinstance(route, HTTPRoute):
+            handlers = [handler for handler, _ in route.route_handler_map.values()]
+            own_checks |= {route.path for handler in handlers if handler.opt.get("own_check")}
+    assert own_checks == OWN_CHECK_PATHS
 
 
 async def test_every_route_wants_a_token(app: Litestar, anyone: httpx.AsyncClient) -> None:
@@ -80,7 +90,8 @@ async def test_every_route_refuses_roles_below_its_own_and_lets_the_others_in(
     refused = 0
     for method, path, role in routes(app):
         for name, client in by_role.items():
-            if role == "public":
+            # The stream lets in whoever has a pass, and then does not end.
+            if role == "public" or path == STREAM_PATH:
                 continue
             answer = await client.request(method, filled(path))
             if RANK[name] < RANK[role]:
@@ -94,7 +105,7 @@ async def test_every_route_refuses_roles_below_its_own_and_lets_the_others_in(
 
 async def test_writing_needs_an_operator(app: Litestar) -> None:
     for method, path, role in routes(app):
-        if method != "GET" and path not in (f"{API}/auth/login", f"{API}/events/ticket"):
+        if method != "GET" and path not in PUBLIC_PATHS | OWN_PATHS | {f"{API}/events/ticket"}:
             assert RANK[role] >= RANK["operator"], f"{method} {path}"
 
 
@@ -120,7 +131,7 @@ async def test_log_in_gives_a_token_that_works(app: Litestar, anyone: httpx.Asyn
     answer = await anyone.post(f"{API}/auth/login", json={"email": " Maria@Example.com", "password": PASSWORD})
     assert answer.status_code == 200
     body = answer.json()
-    user = {"email": "maria@example.com", "name": "Manager", "role": "manager"}
+    user = {"email": "maria@example.com", "name": "Manager", "role": "manager", "must_change_password": False}
     assert body["user"] == user
     assert body["token_type"] == "Bearer"
     assert body["expires_in"] == 900

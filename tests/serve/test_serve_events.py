@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
@@ -13,9 +15,10 @@ from event_world import World, close_code, join, number_of, receive, until
 from serve_world import API, add_user, listening
 from sqlalchemy import text
 
-from serve import event_sender
+from actors.data_changes import DataChange
+from actors.events import DataChanged, progress_event
+from serve import event_life, event_sender
 from serve.application import build_app
-from serve.routes import events as route
 from serve.routes.events import is_allowed_origin
 from settings import Settings
 
@@ -65,7 +68,7 @@ async def test_a_ticket_opens_one_socket(world: World) -> None:
 async def test_a_switched_off_account_gets_no_socket_and_loses_its_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "RECHECK_S", 0.05)
+    monkeypatch.setattr(event_life, "RECHECK_S", 0.05)
     ticket = await get_ticket(world)
     async with world.connect() as socket:
         await until(lambda: world.hub.clients == 1)
@@ -158,9 +161,49 @@ async def test_what_clients_send_is_ignored(world: World) -> None:
         assert await number_of(socket) == 1
 
 
+async def test_a_socket_may_ask_for_several_topics(world: World) -> None:
+    job = uuid.uuid4()
+    async with world.connect(f"?topic=job:{job}&topic=data:items") as socket:
+        assert (await join(socket))["data"]["jobs"] == []
+        await world.publish(1)
+        await world.events.publish(DataChanged(data=DataChange.of("suppliers", ["S-1"])))
+        await world.events.publish(DataChanged(data=DataChange.of("items", ["A-100"])))
+        await world.events.publish(progress_event("job.progressed", uuid.uuid4(), job, "plan"))
+        assert (await receive(socket))["data"]["keys"] == ["A-100"]
+        assert (await receive(socket))["data"]["parent_id"] == str(job)
+    async with world.connect("?topic=plans") as socket:
+        assert await close_code(socket) == 4400
+        assert "topic: expected jobs" in (socket.close_reason or "")
+
+
+async def test_an_open_socket_changes_its_topics(world: World) -> None:
+    async with world.connect("?topic=data") as socket:
+        await socket.send(json.dumps({"topics": ["data:items", "jobs"]}))
+        told = await receive(socket)
+        assert (told["type"], told["data"]) == ("subscribed", {"topics": ["data:items", "jobs"]})
+        await join(socket)
+        await world.events.publish(DataChanged(data=DataChange.of("suppliers", ["S-1"])))
+        await world.publish(1)
+        assert await number_of(socket) == 1
+        await socket.send(json.dumps({"topics": []}))
+        assert (await receive(socket))["type"] == "subscribed"
+        await world.events.publish(DataChanged(data=DataChange.of("suppliers", ["S-1"])))
+        assert (await receive(socket))["data"]["resource"] == "suppliers"
+        await socket.send(json.dumps({"topics": ["nonsense"]}))
+        assert await close_code(socket) == 4400
+    await until(lambda: world.hub.clients == 0)
+
+
+async def test_a_socket_that_wants_no_snapshot_begins_live(world: World) -> None:
+    async with world.connect("?snapshot=false") as socket:
+        await until(lambda: world.hub.clients == 1)
+        await world.publish(1)
+        assert await number_of(socket) == 1
+
+
 async def test_a_quiet_socket_is_pinged_and_an_old_one_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_sender, "PING_S", 0.05)
-    monkeypatch.setattr(route, "LIFE_S", 0.8)
+    monkeypatch.setattr(event_life, "LIFE_S", 0.8)
     async with world.connect() as socket:
         await join(socket)
         assert (await receive(socket))["type"] == "ping"

@@ -69,6 +69,22 @@ async def test_dead_letters_show_their_traceback_to_those_who_mend_and_are_retri
     assert (await viewer.get(path)).json()["state"] == "waiting"
 
 
+async def test_the_states_of_a_job_are_listed_page_by_page_for_everybody(
+    app: Litestar, by_role: dict[str, httpx.AsyncClient]
+) -> None:
+    viewer = by_role["viewer"]
+    job = await post(by_role["operator"], "/jobs", {"kind": "plan"}, 202)
+    await post(by_role["operator"], f"/jobs/{job['id']}/cancel", status=202)
+    path = f"{API}/jobs/{job['id']}/events"
+    first = (await viewer.get(path, params={"limit": 1})).json()
+    assert (first["total"], [event["state"] for event in first["items"]]) == (2, ["waiting"])
+    rest = (await viewer.get(path, params={"cursor": first["next_cursor"]})).json()
+    assert [(event["state"], event["kind"], event["attempt"]) for event in rest["items"]] == [("cancelled", "plan", 0)]
+    assert rest["next_cursor"] is None
+    assert_problem(await viewer.get(path, params={"cursor": "nonsense"}), 400)
+    assert_problem(await viewer.get(f"{API}/jobs/{uuid.uuid4()}/events"), 404)
+
+
 async def test_kinds_are_paused_resumed_and_limited_by_managers(by_role: dict[str, httpx.AsyncClient]) -> None:
     manager = by_role["manager"]
     assert_problem(await by_role["operator"].post(f"{API}/job-kinds/plan/pause"), 403)
@@ -81,7 +97,7 @@ async def test_kinds_are_paused_resumed_and_limited_by_managers(by_role: dict[st
     assert kinds["plan"]["concurrency"] == 3
     assert kinds["day"]["stages"] == ["ingest", "forecast", "plan"]
     assert_problem(await manager.post(f"{API}/job-kinds/dance/pause"), 404)
-    assert_problem(await manager.post(f"{API}/job-kinds/day/pause"), 400)  # its steps are what runs
+    assert_problem(await manager.post(f"{API}/job-kinds/day/pause"), 409)  # its steps are what runs
     assert_problem(await manager.put(f"{API}/job-kinds/plan", json={"concurrency": -1}), 400)
 
 
@@ -122,6 +138,9 @@ async def test_what_cannot_be_scheduled_is_refused_by_field(by_role: dict[str, h
         problem = assert_problem(await manager.post(f"{API}/schedules", json=MORNING | {field: value}), 400)
         assert problem["errors"][0]["field"] == field
     day = MORNING | {"kind": "day", "parameters": {"banana": {}}}
-    assert_problem(await manager.post(f"{API}/schedules", json=day), 400)
+    assert_problem(await manager.post(f"{API}/schedules", json=day), 409)
+    for never in ("0 0 30 2 *", "30-10 * * * *"):
+        problem = assert_problem(await manager.post(f"{API}/schedules", json=MORNING | {"cron": never}), 409)
+        assert problem["errors"][0]["field"] == "cron"
     times = (await manager.get(f"{API}/schedules/preview", params={"cron": "0 6 * * *", "count": 3})).json()
     assert len(times) == 3

@@ -96,6 +96,8 @@ async def test_demand_by_week_and_day_within_bounds(viewer: httpx.AsyncClient) -
         return [(each["date"], each["quantity"]) for each in answer.json()["rows"]]
 
     assert await rows() == [("2026-11-02", 3.0), ("2026-11-09", 4.0), ("2026-11-16", 0.0), ("2026-11-23", 8.0)]
+    assert await rows(grain="month") == [("2026-11-01", 15.0)]
+    assert await rows(grain="month", **{"from": "2026-11-30"}) == [("2026-11-01", 15.0)]
     assert await rows(grain="day", to="2026-11-04") == [("2026-11-02", 1.0), ("2026-11-03", 0.0), ("2026-11-04", 2.0)]
     assert await rows(**{"from": "2026-11-10", "to": "2026-11-22"}) == [("2026-11-09", 4.0)]
     assert await rows(**{"from": "2027-01-01"}) == []
@@ -149,23 +151,24 @@ async def test_a_forecast_of_series_sent_along(operator: httpx.AsyncClient) -> N
 
 
 REFUSED_SERIES = [
-    ({"start": "2025-06-03"}, "series.0.start"),
-    ({"start": "0001-01-01"}, "series.0.start"),
-    ({"start": "9999-12-27"}, "series.0.start"),
-    ({"values": []}, None),
-    ({"values": [1.0] * 1601}, None),
-    ({"values": ["five"]}, None),
-    ({"item": ""}, None),
+    ({"start": "2025-06-03"}, 409, "series.0.start"),
+    ({"start": "0001-01-01"}, 400, "series.0.start"),
+    ({"start": "9999-12-27"}, 400, "series.0.start"),
+    ({"values": []}, 400, "series.0.values"),
+    ({"values": [1.0] * 1601}, 400, "series.0.values"),
+    ({"values": ["five"]}, 400, "series.0.values.0"),
+    ({"values": ["5"]}, 400, "series.0.values.0"),
+    ({"values": [1e15]}, 400, "series.0.values.0"),
+    ({"item": ""}, 400, "series.0.item"),
+    ({"items": []}, 400, "series.0.items"),
 ]
 
 
 async def test_series_that_cannot_be_forecast_are_refused(operator: httpx.AsyncClient) -> None:
-    for change, field in REFUSED_SERIES:
+    for change, status, field in REFUSED_SERIES:
         series = {"item": "A", "start": "2025-06-02", "values": [1.0], **change}
-        problem = assert_problem(await operator.post(f"{API}/forecasts/predict", json={"series": [series]}), 400)
-        assert problem["errors"]
-        if field:
-            assert problem["errors"][0]["field"] == field
+        problem = assert_problem(await operator.post(f"{API}/forecasts/predict", json={"series": [series]}), status)
+        assert problem["errors"][0]["field"] == field
 
 
 async def test_predict_has_limits(operator: httpx.AsyncClient) -> None:
@@ -277,7 +280,7 @@ BAD_STEPS = [{"ingest": 5}, {"ingest": [1]}, {"banana": {}}, {"plan": "today"}]
 async def test_parameters_of_a_day_are_objects_by_step(app: Litestar, operator: httpx.AsyncClient) -> None:
     for parameters in BAD_STEPS:
         answer = await operator.post(f"{API}/jobs", json={"kind": "day", "parameters": parameters})
-        assert assert_problem(answer, 400)["errors"][0]["field"] == f"parameters.{next(iter(parameters))}"
+        assert assert_problem(answer, 409)["errors"][0]["field"] == f"parameters.{next(iter(parameters))}"
         assert await queued(app) == []
 
 

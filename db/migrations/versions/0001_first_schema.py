@@ -463,7 +463,7 @@ def upgrade() -> None:
     op.create_index("ix_planned_order_run_id_item_id", "planned_order", ["run_id", "item_id"], unique=False)
     op.create_index("ix_planned_order_run_id_rank", "planned_order", ["run_id", "rank"], unique=False)
     if hypertables:
-        for table in timeseries.SERIES:
+        for table in ("demand", "forecast"):
             timeseries.make_hypertable(connection, table)
         connection.execute(
             text("INSERT INTO capability (name, value) VALUES (:name, :value)"),

@@ -19,6 +19,7 @@ WATCHED = (
     *("stock", "work_centre", "routing_operation", "shift", "planned_stop", "capacity_event", "calendar_day"),
     *("open_order", "firm_order"),
 )
+FED = ("stock", "open_order", "firm_order")
 CHECKS = (
     (
         "item",
@@ -449,12 +450,18 @@ def _carry_codes_over() -> None:
 
 
 def _add_checks() -> None:
+    for table in FED:
+        op.alter_column(table, "feed", server_default="api")
+    op.alter_column("firm_order", "line", server_default="1")
     op.execute("ALTER TABLE bom_line RENAME CONSTRAINT ck_bom_line_not_itself TO ck_bom_line_component")
     for table, column, condition in CHECKS:
         op.create_check_constraint(op.f(f"ck_{table}_{column}"), table, condition)
 
 
 def _drop_checks() -> None:
+    for table in FED:
+        op.alter_column(table, "feed", server_default=None)
+    op.alter_column("firm_order", "line", server_default=None)
     for table, column, _ in CHECKS:
         op.drop_constraint(op.f(f"ck_{table}_{column}"), table, type_="check")
     op.execute("ALTER TABLE bom_line RENAME CONSTRAINT ck_bom_line_component TO ck_bom_line_not_itself")
