@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         default=0, ge=0, le=10, description="Proxies of ours in front of the API, each adding to X-Forwarded-For."
     )
     rate_limit_requests: int = Field(
-        default=600, ge=0, description="Requests of one user, key or address in a window; 0 sets no limit."
+        default=3000, ge=0, description="Requests of one user, key or address in a window; 0 sets no limit."
     )
     rate_limit_window_s: float = Field(default=10.0, gt=0, le=3600, description="Length of that window.")
     admin_email: str = "admin@example.com"

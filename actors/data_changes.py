@@ -24,11 +24,12 @@ class DataChange(msgspec.Struct, frozen=True, kw_only=True):
     actor: str = ""
 
     @classmethod
-    def of(cls, resource: str, keys: Iterable[str], actor: str = "") -> DataChange:
-        """What one transaction has changed, however many rows."""
+    def of(cls, resource: str, keys: Iterable[str], actor: str = "", count: int | None = None) -> DataChange:
+        """What one transaction has changed, however many rows; `count` where not all of them are named."""
         named = list(dict.fromkeys(keys))
-        complete = len(named) <= MOST_KEYS
-        return cls(resource=resource, keys=named[:MOST_KEYS], count=len(named), complete=complete, actor=actor)
+        count = len(named) if count is None else count
+        complete = count == len(named) <= MOST_KEYS
+        return cls(resource=resource, keys=named[:MOST_KEYS], count=count, complete=complete, actor=actor)
 
     def after(self, older: DataChange) -> DataChange:
         """This change and an older one of the same resource, told together."""

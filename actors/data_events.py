@@ -24,9 +24,9 @@ class DataChanges:
         self._waiting: dict[str, DataChange] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
 
-    def tell(self, resource: str, keys: Iterable[str], *, actor: str = "") -> None:
+    def tell(self, resource: str, keys: Iterable[str], *, actor: str = "", count: int | None = None) -> None:
         """A committed transaction has changed these rows; what comes in a burst is told together."""
-        change = DataChange.of(resource, keys, actor)
+        change = DataChange.of(resource, keys, actor, count)
         older = self._waiting.get(resource)
         self._waiting[resource] = change if older is None else change.after(older)
         if resource not in self._sending:

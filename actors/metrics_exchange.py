@@ -25,7 +25,7 @@ INDEX = "fmrp:metrics"
 # A process silent for this many intervals is gone.
 LIFE_INTERVALS = 4
 MOST_PROCESSES = 256
-MOST_BYTES = 512 * 1024
+MOST_BYTES = 4 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from bench import api, database, event_latency, events, forecasting, observability, planning, queue, series, transfer
+from bench import (
+    api,
+    database,
+    event_latency,
+    events,
+    forecasting,
+    observability,
+    planning,
+    queue,
+    series,
+    transfer,
+)
+
+BENCHMARKS = (
+    *(database, series, transfer, api, forecasting, planning),
+    *(queue, observability, events, event_latency),
+)
 
 
 def main() -> None:
     """Run them all."""
-    for benchmark in (
-        *(database, series, transfer, api, forecasting, planning, queue, observability, events, event_latency),
-    ):
+    for benchmark in BENCHMARKS:
         print(f"\n== {(benchmark.__doc__ or benchmark.__name__).splitlines()[0]}")
         benchmark.main()
 

@@ -115,9 +115,9 @@ async def restore(session: AsyncSession, table: RecordTable, row_id: uuid.UUID) 
 class Merge:
     """The rows of one frame on their way into their table, in the caller's transaction.
 
-    The frame has fields of the table (the key among them, each once; an empty part of it is the table's default) and,
-    to be asked about single rows, LINE, which names one. It is staged first, so that callers can ask which rows would
-    be new and drop some before they are stored.
+    The frame has fields of the table (the key among them, each once; an empty part of it is the table's default) and
+    may have LINE, which names a row. It is staged first, so that callers can ask which rows would be new and drop some
+    before they are stored.
 
     Raises:
         ValueError: the frame lacks a part of the key that has no default.

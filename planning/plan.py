@@ -107,15 +107,14 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
     capacity = _capacity(listed, records, frames, supply, sourcing, calendar, findings)
     warnings = findings.frame()
     eoq = _order_quantities(daily * calendar.days_per_week * WORKING_WEEKS_PER_YEAR, sourcing.unit_cost(), parameters)
+    stocked = stock_parameters(frames, items, records, sourcing, supply.scheduled, daily, point, eoq, calendar)
     result = Plan(
         orders=orders,
         capacity=capacity,
-        stock_parameters=stock_parameters(
-            frames, items, records, sourcing, supply.scheduled, daily, point, eoq, calendar
-        ),
+        stock_parameters=stocked,
         records=weekly_records(records, supply.scheduled, items, calendar),
         warnings=warnings,
-        summary=summarise(orders, warnings),
+        summary=summarise(orders, warnings, stocked),
     )
     tell(1.0, "planned")
     return result

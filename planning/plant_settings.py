@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, field
 
-Weekday = Annotated[int, Meta(ge=1, le=7)]
+Weekday = Literal[1, 2, 3, 4, 5, 6, 7]
 
 
 class PlantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -102,8 +102,8 @@ def weekly_records(
     )
 
 
-def summarise(orders: pl.DataFrame, warnings: pl.DataFrame) -> dict[str, float | int]:
-    """The plan in figures: orders by kind and priority, the value of purchases, warnings."""
+def summarise(orders: pl.DataFrame, warnings: pl.DataFrame, stock_parameters: pl.DataFrame) -> dict[str, float | int]:
+    """The plan in figures: orders by kind and priority, the value of purchases and of stock, short items, warnings."""
     kinds = dict(orders["kind"].value_counts().iter_rows())
     priorities = dict(orders["priority"].value_counts().iter_rows())
     purchases = orders.filter(pl.col("kind") == "purchase")
@@ -114,5 +114,8 @@ def summarise(orders: pl.DataFrame, warnings: pl.DataFrame) -> dict[str, float |
         "purchase_value": float(purchases["value"].sum()),
         **{name: priorities.get(name, 0) for name in PRIORITY_NAMES},
         "past_due": int((orders["past_due_days"] > 0).sum()),
+        "stock_value": float(stock_parameters["stock_value"].sum()),
+        "stock_outs": stock_parameters["stock_out_on"].count(),
+        "below_safety_stock": int((stock_parameters["available"] < stock_parameters["safety_stock"]).sum()),
         "warnings": warnings.height,
     }

@@ -125,12 +125,12 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
         app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
         app.state["scrape_page"] = ScrapePage(connections)
-        app.state["transfers"] = asyncio.Semaphore(AT_ONCE)
         app.state["data_changes"] = DataChanges(connections.events)
         app.state["limiter"] = RateLimiter(
             connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s
         )
         app.state["cache"] = cache = Cache(settings)
+        app.state["transfers"] = asyncio.Semaphore(AT_ONCE)
         EVENT_CLIENTS.set_function(lambda: hub.clients)
         await hub.start()
         reporter = observe_connections(connections.engine, connections.redis, settings)

@@ -82,6 +82,7 @@ class IngestRun(Keyed, Base):
         CheckConstraint("read = taken + merged + rejected", name="accounted"),
         UniqueConstraint("job_id", "source_file_id", "mapping"),
         Index("ix_ingest_run_finished_at", "finished_at", postgresql_where=text("state <> 'failed'")),
+        Index("ix_ingest_run_source_finished_at", "source", "finished_at", postgresql_where=text("state <> 'failed'")),
     )
 
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("job.id"))

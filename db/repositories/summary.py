@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# Each part reads an index of what is open or newest; only the value of stock reads whole tables, which are small.
+# Each part reads what is open or newest; the value of stock, which takes whole tables, is the newest plan's.
 _SUMMARY = text(
     """
 SELECT
@@ -21,9 +21,6 @@ SELECT
         ORDER BY wql NULLS LAST, model), '[]')
        FROM forecast_metric m WHERE m.run_id = r.id AND m.demand_class = 'all') AS accuracy
     FROM forecast_run r ORDER BY created_at DESC LIMIT 1) newest) AS forecast,
-  (SELECT coalesce(sum(held.on_hand * i.cost), 0)::float8 FROM
-    (SELECT item_id, sum(on_hand) AS on_hand FROM stock GROUP BY item_id) held
-    JOIN item i ON i.id = held.item_id) AS stock_value,
   (SELECT count(*) FROM open_order WHERE due_date < current_date) AS overdue_orders,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('source', s.code, 'last_data_at', newest.finished_at) ORDER BY s.code),
       '[]') FROM (SELECT code FROM source WHERE active) s
@@ -36,5 +33,5 @@ SELECT
 
 
 async def read(session: AsyncSession) -> Any:
-    """One row: alerts by severity, newest plan and forecast, stock value, overdue orders, sources, jobs."""
+    """One row: alerts by severity, newest plan and forecast, overdue orders, sources, jobs."""
     return (await session.execute(_SUMMARY)).one()

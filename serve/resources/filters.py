@@ -12,12 +12,15 @@ from typing import Annotated, Any
 
 from litestar.params import Parameter
 from msgspec import Meta
-from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, Text, Uuid
+from sqlalchemy import Boolean, Date, DateTime, Float, Integer, Text, Uuid, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.records import Condition, Operator
+from db.paging import Rows
+from db.records import LATEST, Condition, Operator, RecordTable
 from ingestion.targets import Kind
 from ingestion.targets.fields import MAX_CODE_CHARS
-from serve.parameters import LARGEST, NO_CONTROL
+from serve.parameters import LARGEST, NO_CONTROL, Search
+from serve.problems import NotFound
 from serve.resources.resource import Resource
 from serve.resources.schemas import one_of
 
@@ -31,6 +34,7 @@ RANGED = frozenset(
 # Sentences: searched, not matched whole.
 _SENTENCES = frozenset({"message", "subject", "reason", "cause", "verdict"})
 MOST_VALUES = 100
+RunKey = Annotated[str, Parameter(max_length=200, description=f"Id of the run, or `{LATEST}`.")]
 # Within a list it is msgspec that looks at each.
 _CODE = Annotated[str, Meta(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
 
@@ -66,7 +70,7 @@ def _filters_of_field(resource: Resource, name: str) -> list[Filter]:
         return [_filter(name, name, "is", bool | None, Parameter(query=name, description=f"{about}."))]
     if isinstance(kind, Date | DateTime):
         return [_span(name, "from", date, f"{about}: first."), _span(name, "to", date, f"{about}: last.")]
-    if name in RANGED and isinstance(kind, Numeric | Integer):
+    if name in RANGED and isinstance(kind, Float | Integer):
         return [_span(name, "from", float, f"{about}: at least."), _span(name, "to", float, f"{about}: at most.")]
     return _matching(resource, name, kind, about)
 
@@ -127,6 +131,36 @@ def with_parameters(handler: Callable[..., Any], parameters: Mapping[str, tuple[
 def filter_parameters(filters: tuple[Filter, ...]) -> dict[str, tuple[Any, Any]]:
     """Parameters of a handler for these filters; its names keep clear of Litestar's own."""
     return {f"by_{each.parameter}": (each.annotation, None) for each in filters}
+
+
+def list_parameters(resource: Resource) -> dict[str, tuple[Any, Any]]:
+    """Parameters that narrow a list of the resource: its filters, free text, and deleted or not."""
+    parameters = filter_parameters(filters_of(resource))
+    if resource.within is not None:
+        parameters["key"] = (RunKey, inspect.Parameter.empty)
+    if resource.table.is_searchable:
+        parameters["search"] = (Search, None)
+    if resource.table.is_retired_by_delete:
+        about = Parameter(description="The deleted ones instead.")
+        parameters["deleted"] = (Annotated[bool, about], False)
+    return parameters
+
+
+async def narrowed(session: AsyncSession, resource: Resource, query: Rows, given: Mapping[str, Any]) -> Rows:
+    """The rows a request asks for with `list_parameters`; NotFound if they are within a run that is not there."""
+    wanted = conditions(filters_of(resource), given)
+    query = resource.table.matching(query, wanted, given.get("search"), deleted=given.get("deleted", False))
+    if resource.within is not None:
+        query = query.where(resource.table.table.c.run_id == await run_id_of(session, resource.within, given["key"]))
+    return query
+
+
+async def run_id_of(session: AsyncSession, runs: RecordTable, key: str) -> Any:
+    """The id of the run with that id, or of the newest."""
+    found = (await session.execute(runs.named(select(runs.table.c.id), key))).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"there is no {runs.table.name.replace('_', ' ')} {key!r}")
+    return found
 
 
 def conditions(filters: tuple[Filter, ...], given: Mapping[str, Any]) -> list[Condition]:

@@ -11,20 +11,17 @@ from litestar.params import Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import record_writes, records
-from db.audit import act_as
 from db.paging import fetch_page
 from db.records import LATEST
-from serve.parameters import Cursor, Limit
+from serve.parameters import Cursor, Limit, sorts
 from serve.preconditions import etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
-from serve.resources.announce import announce
-from serve.resources.filters import with_parameters
-from serve.resources.narrowing import narrowed, narrowing_parameters
+from serve.resources.filters import list_parameters, narrowed, with_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
 from serve.resources.transfer_routes import transfer_handlers
 from serve.schemas import Listing
-from serve.security import User
+from serve.security import User, act_for
 
 Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
 _ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
@@ -53,7 +50,8 @@ def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     asked = Parameter(query="fields", max_items=len(table.shown), description=about)
     parameters: dict[str, tuple[Any, Any]] = {
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
-        **narrowing_parameters(resource),
+        **list_parameters(resource),
+        "sort": (Annotated[str | None, sorts(table.order)], None),
         "limit": (Limit, 50),
         "cursor": (Cursor, None),
     }
@@ -121,11 +119,11 @@ def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         values = msgspec.structs.asdict(data)
         resource.check_rules(values)
         async with state.connections.sessions.begin() as session:
-            await act_as(session, request.user.email)
+            await act_for(session, request.user)
             columns = await record_writes.resolve(session, table, values)
             row_id = await record_writes.add(session, table, columns)
             row = await _written(session, resource, str(row_id))
-        await announce(state.connections, resource.path, 1, request.user.email)
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
         response = _answered(row, 201)
         response.headers["Location"] = f"{request.url.path.rstrip('/')}/{quote(str(row_id))}"
         return response
@@ -155,12 +153,12 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         async with state.connections.sessions.begin() as session:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"))
             if given:
-                await act_as(session, request.user.email)
+                await act_for(session, request.user)
                 columns = await record_writes.resolve(session, table, given)
                 await record_writes.change(session, table, row_id, columns)
             row = await _written(session, resource, str(row_id))
             resource.check_rules(row._mapping)
-        await announce(state.connections, resource.path, 1, request.user.email)
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
         return _answered(row)
 
     return change_row
@@ -181,9 +179,9 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
     async def delete_row(request: Request[User, Any, Any], state: State, key: Key) -> None:
         async with state.connections.sessions.begin() as session:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"))
-            await act_as(session, request.user.email)
+            await act_for(session, request.user)
             await record_writes.remove(session, resource.table, row_id)
-        await announce(state.connections, resource.path, 1, request.user.email)
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
 
     return delete_row
 
@@ -204,10 +202,10 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     async def restore_row(request: Request[User, Any, Any], state: State, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         async with state.connections.sessions.begin() as session:
             row_id = await _locked(session, resource, key, request.headers.get("if-match"), deleted=True)
-            await act_as(session, request.user.email)
+            await act_for(session, request.user)
             await record_writes.restore(session, resource.table, row_id)
             row = await _written(session, resource, str(row_id))
-        await announce(state.connections, resource.path, 1, request.user.email)
+        state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
         return _answered(row)
 
     return restore_row

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import JSON, Boolean, Date, DateTime, Double, Integer, Numeric, Uuid
+from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, Numeric, Uuid
 from sqlalchemy.types import TypeEngine
 
 from ingestion.targets import Field, Kind
@@ -37,7 +37,7 @@ _SQL_TYPES: tuple[tuple[type[TypeEngine[Any]], Any], ...] = (
     (Uuid, uuid.UUID),
     (Boolean, bool),
     (Integer, int),
-    (Double, float),
+    (Float, float),
     (Numeric, float),
     (DateTime, datetime),
     (Date, date),

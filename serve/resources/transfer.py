@@ -29,7 +29,6 @@ from ingestion.table import Parsed
 from ingestion.targets import Target
 from ingestion.validate import KnownCodes
 from serve.problems import FieldError, RuleBroken
-from serve.resources.announce import announce
 from serve.resources.resource import Resource
 
 MOST_ERRORS = 1_000
@@ -133,8 +132,6 @@ async def transfer(
         stored = await merge.store()
         await _check_written(session, resource, rows, broken["line"])
         await (session.rollback() if dry_run else session.commit())
-    if not dry_run and (changed := stored.created + stored.updated):
-        await announce(connections, resource.path, changed, actor)
     rejected = pl.concat([taken.ingested.rejected, _with_rows(taken.parsed, broken)]).sort("line")
     return TransferReport(
         read=taken.ingested.read,

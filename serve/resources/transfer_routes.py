@@ -14,14 +14,14 @@ from litestar.params import Body, Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.record_export import read_rows
+from serve.parameters import sorts
 from serve.problems import ERRORS
 from serve.resources.files import CONTENT_DISPOSITION, MEDIA_TYPES, FileDownload, Format, download, write_table
-from serve.resources.filters import with_parameters
-from serve.resources.narrowing import narrowed, narrowing_parameters
+from serve.resources.filters import list_parameters, narrowed, with_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, one_of
 from serve.resources.templates import template
-from serve.resources.transfer import TransferReport, file_reader, list_reader, target_of, transfer
+from serve.resources.transfer import Reader, TransferReport, file_reader, list_reader, target_of, transfer
 from serve.security import User
 
 BULK_LIMIT = 16 * 1024 * 1024
@@ -73,7 +73,7 @@ def _bulk(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         rows: Any = data
         async with state.transfers:
             read = list_reader(resource, rows.rows)
-            return await transfer(state.connections, resource, read, actor=request.user.email, dry_run=dry_run)
+            return await _taken(state, resource, read, request.user.email, dry_run)
 
     return bulk_change
 
@@ -99,9 +99,16 @@ def _import(resource: Resource, upload_max_bytes: int) -> HTTPRouteHandler:
         name = PureWindowsPath(data.file.filename).name.strip(". ") or "file"
         async with state.transfers:
             read = file_reader(resource, await data.file.read(), name, upload_max_bytes)
-            return await transfer(state.connections, resource, read, actor=request.user.email, dry_run=dry_run)
+            return await _taken(state, resource, read, request.user.email, dry_run)
 
     return import_file
+
+
+async def _taken(state: State, resource: Resource, read: Reader, actor: str, dry_run: bool) -> TransferReport:
+    report = await transfer(state.connections, resource, read, actor=actor, dry_run=dry_run)
+    if not dry_run and (changed := report.created + report.updated):
+        state.data_changes.tell(resource.path, (), actor=actor, count=changed)
+    return report
 
 
 def _template(resource: Resource) -> HTTPRouteHandler:
@@ -132,7 +139,8 @@ def _export(resource: Resource) -> HTTPRouteHandler:
     parameters: dict[str, tuple[Any, Any]] = {
         "file_format": (Format, "csv"),
         "fields": (Annotated[list[names] | None, asked], None),  # type: ignore[valid-type]
-        **narrowing_parameters(resource),
+        "sort": (Annotated[str | None, sorts(table.order)], None),
+        **list_parameters(resource),
     }
 
     async def export_rows(session: AsyncSession, state: State, **given: Any) -> Any:

@@ -16,8 +16,7 @@ from db.result_records import FORECAST_RUNS
 from ingestion.targets.fields import MAX_CODE_CHARS
 from serve.parameters import NO_CONTROL, Cursor, Limit
 from serve.problems import ERRORS
-from serve.resources.filters import MOST_VALUES
-from serve.resources.narrowing import RunKey, run_id_of
+from serve.resources.filters import MOST_VALUES, RunKey, run_id_of
 from serve.schemas import ForecastRow, Listing, forecast_row
 from serve.security import VIEWER
 

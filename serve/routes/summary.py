@@ -24,7 +24,7 @@ class AlertCounts(msgspec.Struct, frozen=True):
 
 
 class PlanSummary(msgspec.Struct, frozen=True):
-    """The newest plan: its orders by urgency."""
+    """The newest plan: its orders by urgency, what stock was worth, and how many items are short."""
 
     id: uuid.UUID
     as_of: date
@@ -34,6 +34,9 @@ class PlanSummary(msgspec.Struct, frozen=True):
     high: int
     past_due: int
     purchase_value: float
+    stock_value: float
+    stock_outs: int
+    below_safety_stock: int
 
 
 class ModelAccuracy(msgspec.Struct, frozen=True):
@@ -69,7 +72,6 @@ class SummaryOut(msgspec.Struct, frozen=True):
     alerts: AlertCounts
     plan: PlanSummary | None
     forecast: ForecastSummary | None
-    stock_value: float
     overdue_orders: int
     sources: list[SourceSummary]
     running_jobs: int
@@ -82,7 +84,7 @@ class SummaryOut(msgspec.Struct, frozen=True):
     responses=ERRORS,
     operation_id="getSummary",
     summary="The plant in figures",
-    description="Open alerts, the newest plan and forecast, stock value at cost, open orders past their day, when each "
+    description="Open alerts, the newest plan and forecast, open orders past their day, when each "
     "source last gave data, and jobs.",
 )
 async def get_summary(session: AsyncSession) -> SummaryOut:
@@ -92,7 +94,6 @@ async def get_summary(session: AsyncSession) -> SummaryOut:
         alerts=AlertCounts(**row.alerts),
         plan=None if row.plan is None else _plan(row.plan),
         forecast=None if row.forecast is None else msgspec.convert(row.forecast, ForecastSummary),
-        stock_value=row.stock_value,
         overdue_orders=row.overdue_orders,
         sources=msgspec.convert(row.sources, list[SourceSummary]),
         running_jobs=row.running_jobs,
@@ -101,7 +102,7 @@ async def get_summary(session: AsyncSession) -> SummaryOut:
 
 
 def _plan(row: dict[str, Any]) -> PlanSummary:
-    names = ("orders", "critical", "high", "past_due", "purchase_value")
+    names = [name for name in PlanSummary.__struct_fields__ if name not in row]
     return msgspec.convert({**row, **{name: row["summary"].get(name, 0) for name in names}}, PlanSummary)
 
 

@@ -124,6 +124,12 @@ async def test_files_are_taken_in_the_order_of_the_rules_whatever_their_age(
     assert await counts(connections) == {"item": 2, "stock": 2, "demand": 3}
     assert job.result == {"files": 3, "failed_files": 0, "read": 7, "taken": 7, "merged": 0, "rejected": 0}
     assert job.message == "7 of 7 rows taken"
+    # The roll-ups are up to date, in continuous aggregates too: a reader need not ask demand itself.
+    assert await scalar(connections, "SELECT count(*) FROM rollup_pending") == 0
+    for table in ("demand_week", "demand_month"):
+        assert await scalar(connections, f"SELECT sum(quantity) FROM {table}") == await scalar(
+            connections, "SELECT sum(quantity) FROM demand"
+        )
 
 
 async def test_rejected_rows_are_kept_with_line_and_reason_and_all_rows_are_accounted_for(

@@ -193,7 +193,7 @@ async def add_plan(session: AsyncSession) -> uuid.UUID:
         forecast_run_id=None,
         as_of=MONDAY,
         horizon_days=182,
-        summary={"orders": 4, "critical": 1},
+        summary={"orders": 4, "critical": 1, "stock_value": 554.0},
         warnings=[{"item": "C%50", "field": "cost", "message": "missing"}],
     )
     await plans.store(session, run, orders, capacity)

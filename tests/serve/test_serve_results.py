@@ -40,7 +40,7 @@ async def test_runs_newest_first_and_the_latest_by_name(viewer: httpx.AsyncClien
     assert len(runs) == 2
     latest = (await viewer.get(LATEST)).json()
     assert latest == (await viewer.get(f"{API}/planning-runs/{planned}")).json()
-    assert latest["summary"] == {"orders": 4, "critical": 1}
+    assert latest["summary"] == {"orders": 4, "critical": 1, "stock_value": 554.0}
     assert latest["warnings"][0]["item"] == "C%50"
     assert_problem(await viewer.get(f"{API}/planning-runs/{uuid.uuid4()}"), 404)
     assert_problem(await viewer.get(f"{API}/planning-runs/newest"), 404)
@@ -167,7 +167,7 @@ async def test_the_front_page_in_figures(viewer: httpx.AsyncClient, planned: uui
     assert body["alerts"] == {"critical": 1, "warning": 1, "info": 1}
     assert (body["plan"]["id"], body["plan"]["orders"], body["plan"]["critical"]) == (str(planned), 4, 1)
     assert body["forecast"]["accuracy"][0] == {"model": "AutoETS", "wql": 0.5, "mase": 0.5, "wape": 0.5, "bias": 0.5}
-    assert body["stock_value"] == 500.0
+    assert body["plan"]["stock_value"] == 554.0
     assert [each["source"] for each in body["sources"]] == ["inbox"]
     assert body["sources"][0]["last_data_at"]
     assert (body["overdue_orders"], body["running_jobs"]) == (0, 0)

@@ -336,6 +336,7 @@ async def test_what_runs_found_is_exported_as_it_is_listed(viewer: httpx.AsyncCl
         for file_format in FORMATS:
             file = await viewer.get(f"{API}/{path}/export", params={"format": file_format})
             assert file.status_code == 200, (path, file.text)
+            assert f'"{path.rsplit("/", 1)[-1]}-20' in file.headers["content-disposition"]
             rows = from_csv(file.content) if file_format == "csv" else from_xlsx(file.content).to_dicts()
             assert len(rows) == listed.json()["total"], path
             if rows:

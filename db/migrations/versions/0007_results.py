@@ -27,6 +27,12 @@ def upgrade() -> None:
             nullable=True,
         ),
     )
+    op.create_index(
+        "ix_ingest_run_source_finished_at",
+        "ingest_run",
+        ["source", "finished_at"],
+        postgresql_where=sa.text("state <> 'failed'"),
+    )
     _stock_parameter()
     _action_message()
     _pegging()
@@ -42,6 +48,7 @@ def downgrade() -> None:
         audit.unwatch(op.get_bind(), table)
     for table in ("alert", "model_version", "pegging", "action_message", "stock_parameter"):
         op.drop_table(table)
+    op.drop_index("ix_ingest_run_source_finished_at", table_name="ingest_run")
     op.drop_column("capacity_load", "load_share")
 
 
