@@ -1,7 +1,7 @@
 """The one door: a file's bytes and a mapping in, rows to store and rows rejected out. Nothing is stored here."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -30,13 +30,13 @@ class Ingested:
     target: str
     grain: str
     rows: pl.DataFrame
-    lines: pl.Series
     new_items: pl.DataFrame
     rejected: pl.DataFrame
     read: int
     taken: int
     merged: int
     rejected_count: int
+    lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
 
 
 def ingest(

@@ -35,8 +35,12 @@ RANGED = frozenset(
 _SENTENCES = frozenset({"message", "subject", "reason", "cause", "verdict"})
 MOST_VALUES = 100
 RunKey = Annotated[str, Parameter(max_length=200, description=f"Id of the run, or `{LATEST}`.")]
-# Within a list it is msgspec that looks at each.
-_CODE = Annotated[str, Meta(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
+# Within a list Parameter only tells of the bounds; it is msgspec, by Meta, that holds each text to them.
+_CODE = Annotated[
+    str,
+    Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL),
+    Meta(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL),
+]
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,8 @@ def _export(resource: Resource) -> HTTPRouteHandler:
             frame = await read_rows(session, table, query, table.order, shown, given["sort"])
             await session.close()
             content = await asyncio.to_thread(write_table, frame, resource.many, given["file_format"])
-        return download(content, f"{resource.path}-{datetime.now(UTC):%Y-%m-%d}", given["file_format"])
+        name = resource.path.rsplit("/", 1)[-1]
+        return download(content, f"{name}-{datetime.now(UTC):%Y-%m-%d}", given["file_format"])
 
     return get(
         "/export",

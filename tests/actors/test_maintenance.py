@@ -26,5 +26,5 @@ async def test_old_jobs_and_old_series_go(connections: Connections) -> None:
     job = await start(connections, "tidy")
     outcome = await perform(connections, MaintenanceWork(connections), job.id)
     assert outcome.end == "done", outcome.traceback
-    assert outcome.result == {"jobs": 1, "log_lines": 0, "series": 1 if hypertables else 2}
+    assert outcome.result == {"jobs": 1, "log_lines": 0, "log_ins": 0, "series": 1 if hypertables else 2}
     assert await scalar(connections, "SELECT count(*) FROM job WHERE kind = 'noop'") == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from db.record_writes import Merge, Merged, UnknownReference
+from db.record_writes import LINE, Merge, Merged, UnknownReference
 from db.records import TABLES
 from ingestion.targets import TARGETS
 
@@ -216,7 +216,7 @@ def test_callers_may_ask_what_is_new_and_leave_rows_out(plant: AsyncEngine, run:
     async def look() -> tuple[list[int], list[int], Merged]:
         async with AsyncSession(plant) as session, session.begin():
             await session.execute(text("UPDATE item SET deleted_at = now() WHERE code = 'I1'"))
-            frame = pl.DataFrame({"line": [2, 3, 4], "code": ["I0", "I1", "NEW"], "kind": ["finished"] * 3})
+            frame = pl.DataFrame({LINE: [2, 3, 4], "code": ["I0", "I1", "NEW"], "kind": ["finished"] * 3})
             merging = Merge(session, TABLES["items"], frame)
             await merging.stage()
             new, retired = await merging.new_lines(), await merging.retired_lines()

@@ -33,6 +33,7 @@ from transfer_world import (
 from ingestion.formula_text import FORMULA_STARTS, marked, safe_cell, unmarked
 from serve.resources.catalogue import RESOURCES
 from serve.resources.files import MEDIA_TYPES, write_csv
+from serve.resources.results import RESULTS
 
 pytestmark = pytest.mark.usefixtures("plant")
 FORMATS = ("csv", "xlsx")
@@ -325,3 +326,20 @@ async def test_planned_orders_as_a_workbook(viewer: httpx.AsyncClient) -> None:
     assert frame["item"].to_list() == ["B-110", "A-100", "'=1+1", "C%50"]
     assert frame["quantity"].to_list() == [40, 10, 3, 2]
     assert frame["release_date"].cast(pl.Date)[0] == date(2026, 11, 20)
+
+
+async def test_what_runs_found_is_exported_as_it_is_listed(viewer: httpx.AsyncClient) -> None:
+    for resource in RESULTS:
+        path = resource.path.replace("{key:str}", "latest")
+        listed = await viewer.get(f"{API}/{path}")
+        assert listed.status_code == 200, listed.text
+        for file_format in FORMATS:
+            file = await viewer.get(f"{API}/{path}/export", params={"format": file_format})
+            assert file.status_code == 200, (path, file.text)
+            assert f'"{path.rsplit("/", 1)[-1]}-20' in file.headers["content-disposition"]
+            rows = from_csv(file.content) if file_format == "csv" else from_xlsx(file.content).to_dicts()
+            assert len(rows) == listed.json()["total"], path
+            if rows:
+                assert set(rows[0]) == set(listed.json()["items"][0]), path
+        if resource.within is not None:
+            assert_problem(await viewer.get(f"{API}/{path.replace('latest', 'nothing')}/export"), 404)
