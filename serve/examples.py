@@ -160,7 +160,40 @@ WORDS: dict[str, Any] = {
     "mapping": "erp_items",
     "target": "items",
     "connector": "folder",
-    "rules": [{"match": "items*.csv", "mapping": "erp_items"}],
+    "rules": [{"pattern": "items*.csv", "mapping": "erp_items"}],
+    "pattern": "items*.csv",
+    "config": {"path": "/data/inbox"},
+    "config_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
+    "secret_fields": ["password"],
+    "capabilities": ["check", "discover", "read"],
+    "distribution": "fmrp-folder",
+    "problem": "import failed",
+    "ok": True,
+    "SourceCheckOut.message": "/data/inbox: 3 file(s) match *.csv",
+    "own": True,
+    "columns": {"code": {"names": ["Article", "Item no."]}, "name": {"names": ["Description"]}},
+    "MappingColumn.names": ["Article", "Item no."],
+    "MappingColumn.type": "text",
+    "constant": "main",
+    "MappingColumn.default": "pcs",
+    "MappingColumn.values": {"St": "pcs"},
+    "MappingColumn.required": True,
+    "date_formats": ["%d.%m.%Y"],
+    "MappingCondition.field": "code",
+    "matches": "^X-",
+    "not_matches": "^TEST",
+    "is_one_of": ["old", "test"],
+    "below": 0.0,
+    "at_most": 0.0,
+    "above": 0.0,
+    "at_least": 1.0,
+    "filters": [{"reason": "a test item", "when": [{"field": "code", "matches": "^TEST"}]}],
+    "MappingFilter.reason": "a test item",
+    "name_from": "name",
+    "price_from": "price",
+    "MappingIn.name": "own_items",
+    "MappingDetail.name": "own_items",
+    "rows": [{"code": "A-200", "name": "Pump, large"}],
     "description": "Items as the ERP exports them",
     "read": 10,
     "taken": 6,
@@ -227,7 +260,10 @@ def _example(schema: Mapping[str, Any], name: str, schemas: Mapping[str, Any]) -
     """An example of a schema, or _MISSING."""
     if "$ref" in schema:
         target = str(schema["$ref"]).removeprefix(_REFERENCE)
-        return _example(schemas[target], target, schemas)
+        if target not in schemas:
+            return _MISSING
+        # Within itself, as a node of a tree is, it is not shown again.
+        return _example(schemas[target], target, {each: schemas[each] for each in schemas if each != target})
     given = [*schema.get("examples", ()), *([schema["const"]] if "const" in schema else ()), *schema.get("enum", ())]
     choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
     given += [found for choice in choices if (found := _example(choice, name, schemas)) is not _MISSING]
@@ -235,8 +271,10 @@ def _example(schema: Mapping[str, Any], name: str, schemas: Mapping[str, Any]) -
     if given:
         found = given[0]
     elif kind == "array":
-        inner = _example(schema.get("items", {}), name, schemas)
-        found = _MISSING if inner is _MISSING else [inner]
+        items = schema.get("items", {})
+        inner = _example(items, name, schemas)
+        ends = "$ref" in items and str(items["$ref"]).removeprefix(_REFERENCE) not in schemas
+        found = [] if ends else _MISSING if inner is _MISSING else [inner]
     elif kind == "object" and "properties" in schema:
         fields = {field: _of_field(each, name, field, schemas) for field, each in schema["properties"].items()}
         found = _MISSING if any(each is _MISSING for each in fields.values()) else fields
@@ -260,7 +298,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 def _may_be(schema: Mapping[str, Any], value: Any, schemas: Mapping[str, Any]) -> bool:
     """Whether a word's value has the type, and is among the values, of a schema."""
     if "$ref" in schema:
-        return _may_be(schemas[str(schema["$ref"]).removeprefix(_REFERENCE)], value, schemas)
+        return _may_be(schemas.get(str(schema["$ref"]).removeprefix(_REFERENCE), {"enum": []}), value, schemas)
     for choices in (schema.get("anyOf"), schema.get("oneOf")):
         if choices:
             return any(_may_be(choice, value, schemas) for choice in choices)
