@@ -61,7 +61,9 @@ def checked(name: str, definition: Dict[str, Any]) -> Mapping:
         for each in error.errors(include_url=False, include_context=False, include_input=False):
             message = each["msg"].removeprefix("Value error, ")
             found.setdefault(".".join(str(part) for part in each["loc"]) or _about(message), message)
-        raise BadDefinition(found) from error
+        # A list whose items are at fault is told to be too short as well.
+        inner = {path: told for path, told in found.items() if not any(each.startswith(f"{path}.") for each in found)}
+        raise BadDefinition(inner) from error
 
 
 def _about(message: str) -> str:
