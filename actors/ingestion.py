@@ -108,14 +108,21 @@ class IngestionWork:
             if file is None:
                 continue
             try:
-                async with run.sessions() as session:
-                    template = await find_mapping(session, rule_of(source.rules, file.name)[1])
+                template = await self._ruled(run, source, file.name)
                 await self._take_in(run, file, template, done, share)
             except (IngestionError, UnknownMapping, BadDefinition) as error:
                 # The fault of one file is on its record; the source's other files are taken all the same.
                 log.warning("file refused", file=file.name, reason=str(error))
                 if not isinstance(error, IngestionError):
                     await self._record_failure(run, file, "", "", str(error))
+
+    async def _ruled(self, run: JobRun, source: Source, file_name: str) -> Template:
+        """The mapping that the source's rules give a file."""
+        name = rule_of(source.rules, file_name)[1]
+        if not name:
+            raise UnknownMapping("mapping: no rule of the source fits the file's name")
+        async with run.sessions() as session:
+            return await find_mapping(session, name)
 
     async def _fetch(self, run: JobRun, source: Source) -> None:
         loaded = self._plugins.connectors.get(source.connector)

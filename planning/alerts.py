@@ -1,21 +1,35 @@
-"""What of a plan a person should look at: stock-outs that no order can prevent, late orders, overload, bad data."""
+"""What a person should look at: stock-outs no order can prevent, late orders, overload, full warehouses, bad data."""
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
 import polars as pl
 
-KINDS: Final = ("stock_out", "late_release", "overdue_order", "overload", "data")
+KINDS: Final = ("stock_out", "late_release", "overdue_order", "overload", "warehouse", "data")
 """Kinds of alerts a plan raises; what it no longer finds of these is over."""
 
 COLUMNS: Final[dict[str, Any]] = {
     **dict.fromkeys(("kind", "subject", "severity", "message", "item", "supplier", "work_centre"), pl.String),
     "day": pl.Date,
 }
-# Overtime carries a centre to the second share; beyond the third only others can do the work.
-FULL, OVERTIME, SUBCONTRACT = 1.0, 1.1, 1.3
 # Days after which an open order that has not come is worth a planner's morning.
 LONG_OVERDUE_DAYS = 7
+
+
+@dataclass(frozen=True)
+class AlertLimits:
+    """Shares, each above the one before, from which on to tell: a work centre's load over its capacity, and a
+    warehouse's volume in use. Overtime carries a centre to `high`; beyond `extreme` only others can do the work."""
+
+    full: float = 1.0
+    high: float = 1.1
+    extreme: float = 1.3
+    warehouse_warning: float = 0.90
+    warehouse_critical: float = 0.95
+
+
+USUAL_LIMITS = AlertLimits()
 
 
 def alerts(
@@ -25,17 +39,20 @@ def alerts(
     warnings: pl.DataFrame,
     open_orders: pl.DataFrame,
     today: date,
+    warehouses: pl.DataFrame | None = None,
+    limits: AlertLimits = USUAL_LIMITS,
 ) -> pl.DataFrame:
     """alerts(kind, subject, severity, message, item?, supplier?, work_centre?, day?), each subject of a kind once.
 
-    The frames are those of a plan and the open orders (number, kind, item, supplier, quantity, due_date) it was made
-    from.
+    The frames are those of a plan, the open orders (number, kind, item, supplier, quantity, due_date) it was made from,
+    and what lies in warehouses (warehouse, capacity_m3?, used_m3, unmeasured: items in it whose volume nobody knows).
     """
     found = [
         _stock_outs(orders, stock_parameters),
         _late_releases(orders),
         _overdue_orders(open_orders, today),
-        _overloads(capacity),
+        _overloads(capacity, limits),
+        *([] if warehouses is None else [_full_warehouses(warehouses, limits)]),
         _bad_data(warnings),
     ]
     return pl.concat([_conformed(frame) for frame in found])
@@ -102,15 +119,15 @@ def _overdue_orders(open_orders: pl.DataFrame, today: date) -> pl.DataFrame:
     )
 
 
-def _overloads(capacity: pl.DataFrame) -> pl.DataFrame:
+def _overloads(capacity: pl.DataFrame, limits: AlertLimits) -> pl.DataFrame:
     """Weeks in which a work centre has more to do than it can, or work and no hours at all."""
     share = pl.col("load_hours") / pl.col("capacity_hours")
     idle = pl.col("capacity_hours") <= 0
-    over = capacity.filter(pl.when(idle).then(pl.col("load_hours") > 0).otherwise(share > FULL))
+    over = capacity.filter(pl.when(idle).then(pl.col("load_hours") > 0).otherwise(share > limits.full))
     severity = (
-        pl.when(idle | (share > SUBCONTRACT))
+        pl.when(idle | (share > limits.extreme))
         .then(pl.lit("critical"))
-        .when(share > OVERTIME)
+        .when(share > limits.high)
         .then(pl.lit("warning"))
         .otherwise(pl.lit("info"))
     )
@@ -126,6 +143,31 @@ def _overloads(capacity: pl.DataFrame) -> pl.DataFrame:
         ),
         work_centre="work_centre",
         day="week",
+    )
+
+
+def _full_warehouses(warehouses: pl.DataFrame, limits: AlertLimits) -> pl.DataFrame:
+    """Warehouses in which little or no room is left; of those without a known capacity nothing can be said."""
+    share = pl.col("used_m3") / pl.col("capacity_m3")
+    full = warehouses.filter((pl.col("capacity_m3") > 0) & (share > limits.warehouse_warning))
+    severity = pl.when(share > limits.warehouse_critical).then(pl.lit("critical")).otherwise(pl.lit("warning"))
+    unmeasured = (
+        pl.when(pl.col("unmeasured") > 0)
+        .then(pl.format(", {} items of unknown volume not counted", "unmeasured"))
+        .otherwise(pl.lit(""))
+    )
+    return full.select(
+        kind=pl.lit("warehouse"),
+        subject="warehouse",
+        severity=severity,
+        message=pl.format(
+            "{}: {} of {} m³ in use ({} %){}",
+            "warehouse",
+            _amount("used_m3"),
+            _amount("capacity_m3"),
+            (share * 100).round(0).cast(pl.Int64),
+            unmeasured,
+        ),
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from planning.arrays import DayArray, IntArray
 
 MONDAY_TO_FRIDAY = "1111100"
+# Days of any history or plan: numpy knows no extra working days, so with them every free day is listed instead.
+_FIRST, _LAST = np.datetime64("1900-01-01"), np.datetime64("2200-01-01")
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,14 @@ class Calendar:
     The horizon is `horizon_weeks` whole weeks (Monday to Sunday), the first being the week of bucket 0. A working-day
     index counts working days from bucket 0: 0 is bucket 0, negative ones lie in the past, so the difference of two
     indices is a lead time in working days. Inside the horizon index and bucket are the same number.
+    `working_days` are worked though their weekday is not, and go before `holidays`.
     """
 
     today: date
     horizon_weeks: int
     holidays: frozenset[date] = field(default_factory=frozenset)
     weekmask: str = MONDAY_TO_FRIDAY
+    working_days: frozenset[date] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         """Refuse a calendar on which nothing can be planned."""
@@ -34,7 +38,12 @@ class Calendar:
 
     @cached_property
     def _worked(self) -> np.busdaycalendar:
-        return np.busdaycalendar(self.weekmask, np.array(sorted(self.holidays), dtype="datetime64[D]"))
+        holidays = _days(self.holidays - self.working_days)
+        if not self.working_days:
+            return np.busdaycalendar(self.weekmask, holidays)
+        every = np.arange(_FIRST, _LAST)
+        free = np.setdiff1d(every[~np.is_busday(every, weekmask=self.weekmask)], _days(self.working_days))
+        return np.busdaycalendar("1111111", np.concatenate([free, holidays]))
 
     @cached_property
     def first_day(self) -> np.datetime64:
@@ -106,6 +115,10 @@ class Calendar:
     def _index(self, worked_days: DayArray) -> IntArray:
         """Working-day index of days known to be worked."""
         return np.asarray(np.busday_count(self.first_day, worked_days, busdaycal=self._worked), dtype=np.int64)
+
+
+def _days(days: frozenset[date]) -> DayArray:
+    return np.array(sorted(days), dtype="datetime64[D]")
 
 
 def monday_of(days: DayArray) -> DayArray:

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from planning.calendar import MONDAY_TO_FRIDAY
+from planning.calendar import MONDAY_TO_FRIDAY, Calendar
 
 _TEXT, _NUMBER, _WHOLE, _DAY, _FLAG = pl.String(), pl.Float64(), pl.Int64(), pl.Date(), pl.Boolean()
 
@@ -100,16 +100,24 @@ class PlanInputs:
 
 @dataclass(frozen=True)
 class PlanParameters:
-    """How to plan. `order_cost` (money per order) and `holding_rate` (share of cost per year) give the EOQ."""
+    """How to plan. `working_days` are worked on a free weekday.
+
+    `order_cost` (money per order) and `holding_rate` (share of cost per year) give the EOQ.
+    """
 
     today: date
     horizon_weeks: int = 26
     firm_horizon_weeks: int = 3
     holidays: frozenset[date] = frozenset()
     weekmask: str = MONDAY_TO_FRIDAY
+    working_days: frozenset[date] = frozenset()
     service_levels: Mapping[str, float] = field(default_factory=lambda: {"A": 0.97, "B": 0.93, "C": 0.85})
     order_cost: float | None = None
     holding_rate: float | None = None
+
+    def calendar(self) -> Calendar:
+        """The working days; raises ValueError for a calendar on which nothing can be planned."""
+        return Calendar(self.today, self.horizon_weeks, self.holidays, self.weekmask, self.working_days)
 
 
 class Findings:

@@ -84,7 +84,7 @@ def plan(inputs: PlanInputs, parameters: PlanParameters, on_progress: Progress |
     tell(0.0, "checking items and bills of material")
     findings = Findings()
     frames = _leave_out_ended_forecasts(inputs.conformed(), parameters, findings)
-    calendar = Calendar(parameters.today, parameters.horizon_weeks, parameters.holidays, parameters.weekmask)
+    calendar = parameters.calendar()
     items = read_items(frames.items, findings)
     structure, is_parent, on_cycle = read_structure(frames.bom_lines, items, calendar, findings)
     tell(0.1, "reading stock, orders and demand")

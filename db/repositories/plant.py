@@ -105,6 +105,18 @@ async def read_lead_times(session: AsyncSession) -> pl.DataFrame:
     )
 
 
+async def read_warehouses(session: AsyncSession) -> pl.DataFrame:
+    """Active warehouses by code: capacity_m3, used_m3 of what lies there, and how many of its items have no volume."""
+    return await read_frame(
+        session,
+        "SELECT w.code, w.capacity_m3, coalesce(sum(greatest(s.on_hand, 0) * i.volume_m3), 0),"
+        " count(DISTINCT i.id) FILTER (WHERE s.on_hand > 0 AND i.volume_m3 IS NULL)"
+        " FROM warehouse w LEFT JOIN stock s ON s.warehouse = w.code LEFT JOIN item i ON i.id = s.item_id"
+        " WHERE w.active AND w.deleted_at IS NULL GROUP BY w.id ORDER BY 1",
+        schema={"warehouse": _S, "capacity_m3": _F, "used_m3": _F, "unmeasured": _I},
+    )
+
+
 async def read_forecast(session: AsyncSession, run_id: uuid.UUID) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The forecast rows and the per-item series rows of a run."""
     rows = await read_frame(

@@ -38,7 +38,7 @@ async def store(session: AsyncSession, values: Mapping[str, Any]) -> None:
     )
 
 
-async def holidays(session: AsyncSession) -> frozenset[date]:
-    """Days of the factory calendar that are not worked."""
-    query = select(CalendarDay.day).where(CalendarDay.working.is_(False))
-    return frozenset((await session.execute(query)).scalars())
+async def calendar_days(session: AsyncSession) -> tuple[frozenset[date], frozenset[date]]:
+    """Where the factory calendar differs from the working week: days that are not worked, and days that are."""
+    rows = (await session.execute(select(CalendarDay.day, CalendarDay.working))).all()
+    return frozenset(day for day, working in rows if not working), frozenset(day for day, working in rows if working)

@@ -16,7 +16,7 @@ from actors import flow, jobs
 from actors.forecasting import SHARD, FitShard, ForecastingWork
 from actors.owner import Connections, Outcome
 from actors.planning import PlanningWork
-from db.repositories import forecasts, plans, plant, targets
+from db.repositories import forecasts, plans, plant, plant_settings, targets
 from db.repositories.jobs import Superseded
 from forecasting.run import ChunkResult, Classification, forecast_chunk
 from ingestion.targets import TARGETS
@@ -26,11 +26,21 @@ WEEKS = 60
 
 
 async def fit_here(
-    series: pl.DataFrame, classes: Classification, lead_times: pl.DataFrame, horizon: int
+    series: pl.DataFrame,
+    classes: Classification,
+    lead_times: pl.DataFrame,
+    horizon: int,
+    service_levels: dict[str, float],
 ) -> ChunkResult:
     """What a forecaster replica does, in this process and without the backtest's minutes."""
     return await asyncio.to_thread(
-        forecast_chunk, series, classes, horizon=horizon, lead_times=lead_times, with_backtest=False
+        forecast_chunk,
+        series,
+        classes,
+        horizon=horizon,
+        lead_times=lead_times,
+        service_levels=service_levels,
+        with_backtest=False,
     )
 
 
@@ -296,3 +306,54 @@ async def test_a_plan_raises_alerts_counts_them_again_and_resolves_what_is_gone(
     await plan_today(connections)
     assert await open_alerts(connections) == {key: 3 for key in first if key[0] == "data"}
     assert await scalar(connections, "SELECT count(*) FROM alert WHERE changed_by = 'system'") > 1
+
+
+async def set_plant(connections: Connections, **values: Any) -> None:
+    async with connections.sessions.begin() as session:
+        await plant_settings.store(session, values)
+
+
+async def test_a_forecast_goes_by_the_plants_service_levels_and_class_limits(
+    connections: Connections, small_plant: None
+) -> None:
+    async def series() -> dict[str, list[Any]]:
+        await forecast(connections, horizon_weeks=4)
+        async with connections.sessions() as session:
+            run = await forecasts.latest(session)
+            assert run is not None
+            _, rows = await plant.read_forecast(session, run.id)
+        return {item: given for item, *given in rows.select("item", "abc", "xyz", "service_level").rows()}
+
+    assert await series() == {"BIKE": ["A", "X", 0.97], "OLD": ["C", "X", 0.85]}
+    await set_plant(connections, service_level_a=0.99, service_level_c=0.75, xyz_x_limit=0.02, xyz_y_limit=2.0)
+    async with connections.sessions.begin() as session:
+        changed = "UPDATE demand SET quantity = 30 WHERE day = (SELECT max(day) FROM demand WHERE feed = 'erp')"
+        await session.execute(text(changed))
+    assert await series() == {"BIKE": ["A", "Y", 0.99], "OLD": ["C", "X", 0.75]}
+
+
+async def test_a_plan_goes_by_the_calendar_and_the_limits_of_the_plant(
+    connections: Connections, small_plant: None
+) -> None:
+    await forecast(connections, horizon_weeks=6)
+    async with connections.sessions.begin() as session:
+        saturday, wednesday = TODAY + timedelta(days=5), TODAY + timedelta(days=9)
+        await session.execute(
+            text("INSERT INTO calendar_day (id, day, working) VALUES (gen_random_uuid(), :a, true),"
+                 " (gen_random_uuid(), :b, false)"), {"a": saturday, "b": wednesday},
+        )  # fmt: skip
+        await session.execute(text("UPDATE warehouse SET capacity_m3 = 5 WHERE code = 'main'"))
+        await session.execute(text("UPDATE item SET volume_m3 = 1 WHERE code = 'BIKE'"))  # four are on hand
+    await plan_today(connections)
+    hours = "SELECT capacity_hours FROM capacity_load ORDER BY week LIMIT 1 OFFSET "
+    assert [await scalar(connections, f"{hours}{week}") for week in range(3)] == [48.0, 32.0, 40.0]
+    assert not {kind for kind, _ in await open_alerts(connections)} & {"warehouse", "overload"}
+
+    limits = {"capacity_full": 0.01, "capacity_high": 0.02, "capacity_extreme": 0.03}
+    await set_plant(connections, warehouse_warning_share=0.6, warehouse_critical_share=0.75, **limits)
+    await plan_today(connections)
+    found = await open_alerts(connections)
+    assert ("warehouse", "main") in found
+    assert "overload" in {kind for kind, _ in found}
+    told = "SELECT severity || ' ' || message FROM alert WHERE kind = 'warehouse'"
+    assert await scalar(connections, told) == "critical main: 4 of 5 m³ in use (80 %)"

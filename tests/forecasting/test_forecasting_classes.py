@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 from made_series import weekly
 
-from forecasting.classes import abc_classes, demand_classes
+from forecasting.classes import ClassLimits, abc_classes, demand_classes
 
 
 def class_of(values: list[float]) -> dict[str, object]:
@@ -55,3 +55,11 @@ def test_abc_survives_bad_revenue():
     assert abc_classes(revenue)["abc"].to_list() == ["C", "C", "C"]
     alone = pl.DataFrame({"item": ["a"], "revenue": [1.0]})
     assert abc_classes(alone)["abc"].to_list() == ["A"]
+
+
+def test_classes_end_where_the_plant_says():
+    revenue = pl.DataFrame({"item": list("abcd"), "revenue": [40.0, 30.0, 20.0, 10.0]})
+    assert abc_classes(revenue, ClassLimits(a_share=0.4, b_share=0.6))["abc"].to_list() == ["A", "B", "C", "C"]
+    series = weekly({"a": [8.0, 10.0, 12.0, 10.0]})
+    variations = [ClassLimits(x_variation=x, y_variation=y) for x, y in ((0.5, 1.0), (0.1, 0.5), (0.05, 0.1))]
+    assert [demand_classes(series, limits)["xyz"][0] for limits in variations] == ["X", "Y", "Z"]

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from planning.alerts import COLUMNS, alerts
+from planning.alerts import COLUMNS, AlertLimits, alerts
 from planning.calendar import Calendar
 from planning.inputs import PlanInputs, PlanParameters
 from planning.plan import plan
@@ -15,7 +15,7 @@ from planning.stock_parameters import first_shortage
 TODAY = date(2026, 11, 23)  # a Monday
 
 
-def found(**frames: pl.DataFrame) -> pl.DataFrame:
+def found(*, limits: AlertLimits = AlertLimits(), **frames: pl.DataFrame) -> pl.DataFrame:  # noqa: B008
     """Alerts of the given frames; the others are empty."""
     empty = {
         "orders": pl.DataFrame(
@@ -45,7 +45,7 @@ def found(**frames: pl.DataFrame) -> pl.DataFrame:
             }
         ),
     }
-    return alerts(**{**empty, **frames}, today=TODAY)
+    return alerts(**{**empty, **frames}, today=TODAY, limits=limits)
 
 
 def test_nothing_wrong_is_no_alert():
@@ -70,6 +70,32 @@ def test_overload_by_its_share(load, capacity, severity):
     assert raised["severity"].to_list() == ([] if severity is None else [severity])
     if severity:
         assert raised.row(0, named=True)["subject"] == "W 2026-11-23"
+
+
+def test_overload_begins_where_the_plant_says():
+    capacity = pl.DataFrame(
+        {"work_centre": ["W", "X"], "week": [TODAY] * 2, "load_hours": [36.0, 61.0], "capacity_hours": [40.0] * 2}
+    )
+    limits = AlertLimits(full=0.8, high=1.5, extreme=2.0)
+    assert found(capacity=capacity, limits=limits)["severity"].to_list() == ["info", "warning"]
+
+
+def test_warehouses_are_told_before_they_are_full():
+    warehouses = pl.DataFrame(
+        {
+            "warehouse": ["A", "B", "C", "D", "E"],
+            "capacity_m3": [100.0, 100.0, 100.0, None, 0.0],
+            "used_m3": [90.0, 93.25, 120.0, 5.0, 5.0],
+            "unmeasured": [0, 0, 2, 0, 0],
+        }
+    )
+    raised = found(warehouses=warehouses)
+    assert raised.select("kind", "subject", "severity", "message").rows() == [
+        ("warehouse", "B", "warning", "B: 93.25 of 100 m³ in use (93 %)"),
+        ("warehouse", "C", "critical", "C: 120 of 100 m³ in use (120 %), 2 items of unknown volume not counted"),
+    ]
+    early = AlertLimits(warehouse_warning=0.5, warehouse_critical=0.9)
+    assert found(warehouses=warehouses, limits=early)["severity"].to_list() == ["warning", "critical", "critical"]
 
 
 def test_critical_orders_are_one_stock_out_an_item():

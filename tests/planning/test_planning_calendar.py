@@ -60,14 +60,29 @@ def test_offset_counts_working_days_both_ways():
     assert [str(day) for day in moved] == ["2026-11-30", "2026-12-02", "2026-11-27"]
 
 
+def test_a_saturday_can_be_worked_and_goes_before_a_holiday():
+    saturday, christmas = date(2026, 11, 28), date(2026, 12, 1)
+    calendar = Calendar(MONDAY, 2, frozenset({christmas, saturday}), working_days=frozenset({saturday}))
+    assert saturday in calendar.days.tolist()
+    assert christmas not in calendar.days.tolist()
+    assert calendar.days_in_week.tolist() == [6, 4]
+    assert calendar.days_per_week == 5
+    assert calendar.index_of_receipt(days(saturday)).tolist() == [5]
+    # Six working days on: Tuesday to Saturday, then Monday.
+    assert calendar.day_of(np.array([6])).tolist() == [date(2026, 11, 30)]
+    assert Calendar(saturday, 1, working_days=frozenset({saturday})).days.tolist() == [saturday]
+
+
 @given(
     today=st.dates(date(2020, 1, 1), date(2030, 1, 1)),
     weeks=st.integers(1, 10),
     closed=st.sets(st.integers(0, 60), max_size=12),
+    extra=st.sets(st.integers(-20, 60), max_size=4),
     far=st.integers(-40, 90),
 )
-def test_index_and_date_are_inverse_and_rolling_is_one_sided(today, weeks, closed, far):
-    calendar = Calendar(today, weeks, frozenset(today + timedelta(days=gap) for gap in closed))
+def test_index_and_date_are_inverse_and_rolling_is_one_sided(today, weeks, closed, extra, far):
+    holidays, worked = (frozenset(today + timedelta(days=gap) for gap in gaps) for gaps in (closed, extra))
+    calendar = Calendar(today, weeks, holidays, working_days=worked)
     buckets = np.arange(calendar.buckets)
     assert np.array_equal(calendar.day_of(buckets), calendar.days)
     assert np.array_equal(calendar.index_of_requirement(calendar.days), buckets)

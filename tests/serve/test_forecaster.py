@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from forecasting.chronos_model import build_tiny_checkpoint
+from forecasting.lead_time import SERVICE_LEVELS
 from forecasting.run import classify, forecast
 from serve.forecaster import Forecaster, load_chronos
 
@@ -33,7 +34,7 @@ def test_shards_give_what_the_whole_gives(series: pl.DataFrame) -> None:
     lead_times = pl.DataFrame({"item": ["A", "B", "C"], "lead_time_weeks": [2.0, 2.0, 2.0]})
     parts = [
         forecaster.fit_shard(
-            series.filter(pl.col("item").is_in(codes)), classification.part(codes), lead_times, 6
+            series.filter(pl.col("item").is_in(codes)), classification.part(codes), lead_times, 6, SERVICE_LEVELS
         ).forecast
         for codes in (["A"], ["B", "C"])
     ]
