@@ -57,7 +57,7 @@ def checked(name: str, definition: Dict[str, Any]) -> Mapping:
     try:
         return Mapping.model_validate({**definition, "name": name})
     except ValidationError as error:
-        found = {}
+        found: dict[str, str] = {}
         for each in error.errors(include_url=False, include_context=False, include_input=False):
             message = each["msg"].removeprefix("Value error, ")
             found.setdefault(".".join(str(part) for part in each["loc"]) or _about(message), message)
