@@ -21,7 +21,7 @@ from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
 from serve.resources.transfer_routes import transfer_handlers
 from serve.schemas import Listing
-from serve.security import User, act_for
+from serve.security import User, act_for, acting_for
 
 Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
 _ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
@@ -151,9 +151,8 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     ) -> Response[answer]:  # type: ignore[valid-type]
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
         async with state.connections.sessions.begin() as session:
-            row_id = await _locked(session, resource, key, request.headers.get("if-match"))
+            row_id = await _locked(session, resource, key, request)
             if given:
-                await act_for(session, request.user)
                 columns = await record_writes.resolve(session, table, given)
                 await record_writes.change(session, table, row_id, columns)
             row = await _written(session, resource, str(row_id))
@@ -178,8 +177,7 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
     )
     async def delete_row(request: Request[User, Any, Any], state: State, key: Key) -> None:
         async with state.connections.sessions.begin() as session:
-            row_id = await _locked(session, resource, key, request.headers.get("if-match"))
-            await act_for(session, request.user)
+            row_id = await _locked(session, resource, key, request)
             await record_writes.remove(session, resource.table, row_id)
         state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
 
@@ -201,8 +199,7 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     )
     async def restore_row(request: Request[User, Any, Any], state: State, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         async with state.connections.sessions.begin() as session:
-            row_id = await _locked(session, resource, key, request.headers.get("if-match"), deleted=True)
-            await act_for(session, request.user)
+            row_id = await _locked(session, resource, key, request, deleted=True)
             await record_writes.restore(session, resource.table, row_id)
             row = await _written(session, resource, str(row_id))
         state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
@@ -219,13 +216,14 @@ async def _existing(session: AsyncSession, resource: Resource, key: str) -> Any:
 
 
 async def _locked(
-    session: AsyncSession, resource: Resource, key: str, if_match: str | None, *, deleted: bool = False
+    session: AsyncSession, resource: Resource, key: str, request: Request[User, Any, Any], *, deleted: bool = False
 ) -> Any:
-    """The id of the row, held for this transaction and at the revision the client has read."""
-    held = await record_writes.lock(session, resource.table, key, deleted=deleted)
+    """The id of the row, held for this transaction of the request's user, and at the revision they have read."""
+    acting = acting_for(request.user)
+    held = await record_writes.lock(session, resource.table, key, deleted=deleted, acting=acting)
     if held is None:
         raise NotFound(f"there is no {'deleted ' if deleted else ''}{resource.one} {key!r}")
-    require_match(if_match, held.revision)
+    require_match(request.headers.get("if-match"), held.revision)
     return held.id
 
 
