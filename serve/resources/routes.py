@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, patch, post
+from litestar import MediaType, Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import ResponseHeader, State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
@@ -59,12 +59,14 @@ def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     async def list_rows(session: AsyncSession, **given: Any) -> Any:
         fields = given["fields"]
         shown = table.shown if fields is None else tuple(dict.fromkeys((*table.always_shown, *fields)))
-        query = await narrowed(session, resource, table.rows(shown), given)
+        query = await narrowed(session, resource, table.json_rows(shown), given)
         page = await fetch_page(
             session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
         )
-        rows = [dict(zip(shown, row, strict=False)) for row in page.rows]
-        return {"items": rows, "next_cursor": page.next_cursor, "total": page.total}
+        # Put into JSON by the database already: forty columns through Python cost more than the query.
+        rows = ",".join(row.json for row in page.rows)
+        end = msgspec.json.encode({"next_cursor": page.next_cursor, "total": page.total})
+        return Response(b'{"items":[' + rows.encode() + b"]," + end[1:], media_type=MediaType.JSON)
 
     return get(
         "/",
