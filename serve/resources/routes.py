@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import record_writes, records
 from db.paging import fetch_page
 from db.records import LATEST
-from serve.parameters import Cursor, Limit, sorts
-from serve.preconditions import etag, etag_headers, require_match
+from serve.parameters import Cursor, Limit, sorts, text_parameter
+from serve.preconditions import IF_MATCH, etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
 from serve.resources.filters import list_parameters, narrowed, with_parameters
 from serve.resources.resource import Resource
@@ -23,10 +23,9 @@ from serve.resources.transfer_routes import transfer_handlers
 from serve.schemas import Listing
 from serve.security import User, act_for, acting_for
 
-Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
+Key = Annotated[str, text_parameter("Id of the row, or its code where it has one.")]
 _ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
 _LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
-_IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
 
 
 def make_router(resource: Resource, upload_max_bytes: int) -> Router:
@@ -143,7 +142,7 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         response_headers=[_ETAG],
         operation_id=f"change{resource.name_one}",
         summary=f"Change a {resource.one}",
-        description=f"What is left out stays, null clears. {_IF_MATCH}",
+        description=f"What is left out stays, null clears. {IF_MATCH}",
     )
     async def change_row(
         request: Request[User, Any, Any],
@@ -175,7 +174,7 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
         responses=ERRORS,
         operation_id=f"delete{resource.name_one}",
         summary=f"Delete a {resource.one}",
-        description=f"{how} {_IF_MATCH}",
+        description=f"{how} {IF_MATCH}",
     )
     async def delete_row(request: Request[User, Any, Any], state: State, key: Key) -> None:
         async with state.connections.sessions.begin() as session:
