@@ -17,14 +17,17 @@ from actors.plant_settings import read_settings
 from actors.run import JobRun
 from db.models import ForecastRun
 from db.repositories import forecasts, plant
+from forecasting.classes import ClassLimits
 from forecasting.run import ChunkResult, Classification, classify, combine
 from forecasting.series import weekly_series
+from planning.plant_settings import PlantSettings
 
 # Series a replica fits in one call: small enough for a lively progress bar, large enough to be worth the trip.
 SHARD = 25
 IN_FLIGHT = 2
 
-FitShard = Callable[[pl.DataFrame, Classification, pl.DataFrame, int], Awaitable[ChunkResult]]
+# Series, classes, lead times, horizon in weeks, service level by ABC class.
+FitShard = Callable[[pl.DataFrame, Classification, pl.DataFrame, int, dict[str, float]], Awaitable[ChunkResult]]
 
 
 class NoDemand(ValueError):
@@ -53,11 +56,11 @@ class ForecastingWork:
         if demand.is_empty():
             raise NoDemand("there is no demand to forecast: ingest sales first")
         run.report(0.03, "classifying", f"{demand['item'].n_unique()} items")
-        series, classes = await run.in_thread(_prepare, demand, horizon)
+        series, classes = await run.in_thread(_prepare, demand, horizon, class_limits(settings))
         lead_time_weeks = lead_times.select(
             "item", (pl.col("lead_time_days").cast(pl.Float64).fill_null(5.0) / 5.0).alias("lead_time_weeks")
         )
-        chunks = await self._fit(run, series, classes, lead_time_weeks, horizon)
+        chunks = await self._fit(run, series, classes, lead_time_weeks, horizon, settings.service_levels)
         result = await run.in_thread(combine, chunks)
         run.report(0.95, "storing", f"{result.forecast.height} forecast rows")
         as_of = series["week"].max()
@@ -77,7 +80,13 @@ class ForecastingWork:
         metrics.FORECAST_ITEMS.inc(result.series.height)
 
     async def _fit(
-        self, run: JobRun, series: pl.DataFrame, classes: Classification, lead_times: pl.DataFrame, horizon: int
+        self,
+        run: JobRun,
+        series: pl.DataFrame,
+        classes: Classification,
+        lead_times: pl.DataFrame,
+        horizon: int,
+        service_levels: dict[str, float],
     ) -> list[ChunkResult]:
         codes = classes.items["item"].to_list()
         shards = [codes[start : start + SHARD] for start in range(0, len(codes), SHARD)]
@@ -90,7 +99,7 @@ class ForecastingWork:
             async with gate:
                 run.report(0.05 + 0.9 * done / len(codes), "forecasting", f"{done} of {len(codes)} items")
                 chunk = await self._fit_shard(
-                    series.filter(chosen), classes.part(shard), lead_times.filter(chosen), horizon
+                    series.filter(chosen), classes.part(shard), lead_times.filter(chosen), horizon, service_levels
                 )
             done += len(shard)
             run.report(0.05 + 0.9 * done / len(codes), "forecasting", f"{done} of {len(codes)} items")
@@ -105,7 +114,12 @@ class ForecastingWork:
         return [task.result() for task in tasks]
 
 
-def _prepare(demand: pl.DataFrame, horizon: int) -> tuple[pl.DataFrame, Classification]:
+def class_limits(settings: PlantSettings) -> ClassLimits:
+    """Where the plant's classes end."""
+    return ClassLimits(settings.abc_a_share, settings.abc_b_share, settings.xyz_x_limit, settings.xyz_y_limit)
+
+
+def _prepare(demand: pl.DataFrame, horizon: int, limits: ClassLimits) -> tuple[pl.DataFrame, Classification]:
     """Weekly series and their classes. A series ends where its feed ends: silence after that is not zero demand."""
     feed_ends = demand.group_by("feed").agg(pl.col("day").max())
     ends = demand.select("item", "feed").unique().join(feed_ends, on="feed").group_by("item").agg(pl.col("day").max())
@@ -116,7 +130,7 @@ def _prepare(demand: pl.DataFrame, horizon: int) -> tuple[pl.DataFrame, Classifi
         .group_by("item")
         .agg(pl.col("revenue").fill_null(0.0).sum().alias("revenue"))
     )
-    return series, classify(series, revenue, horizon=horizon)
+    return series, classify(series, revenue, horizon=horizon, limits=limits)
 
 
 def _accuracy(metrics: pl.DataFrame) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import failure_alerts, metrics
+from actors.mappings import BadDefinition, Template, UnknownMapping, find_mapping, shipped
 from actors.owner import Connections
 from actors.run import JobRun
 from actors.telemetry import span
@@ -33,7 +34,7 @@ from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
 from ingestion.limits import Limits
-from ingestion.mapping import Mapping, load_mappings
+from ingestion.mapping import Mapping
 from ingestion.net_cancellations import net_cancellations
 from ingestion.targets import TARGETS
 from ingestion.validate import KnownCodes
@@ -42,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 class UnknownSource(ValueError):
-    """No such source, file, mapping or connector."""
+    """No such source, file or connector."""
 
 
 class IngestionWork:
@@ -52,8 +53,7 @@ class IngestionWork:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._mappings = load_mappings()
-        metrics.prepare_ingestion({mapping.target for mapping in self._mappings.values()})
+        metrics.prepare_ingestion({mapping.target for mapping in shipped().values()})
         self._plugins: LoadReport = load_connectors()
         settings = connections.settings
         self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)
@@ -85,11 +85,12 @@ class IngestionWork:
         async with run.sessions() as session:
             file = await sources.read_file(session, file_id)
             settled = await sources.settled_run(session, run.job_id, file_id)
+            template = None if settled else await find_mapping(session, str(run.parameters["mapping"]))
         if file is None:
             raise UnknownSource(f"no stored file {file_id}")
-        if settled is not None:
+        if template is None:
             return  # an earlier attempt of this job stored everything and died before it could say so
-        await self._take_in(run, file, self._mapping(str(run.parameters["mapping"])), 0.0, 1.0)
+        await self._take_in(run, file, template, 0.0, 1.0)
 
     async def _read_source(self, run: JobRun, code: str) -> None:
         async with run.sessions() as session:
@@ -107,12 +108,13 @@ class IngestionWork:
             if file is None:
                 continue
             try:
-                mapping = self._mapping(rule_of(source.rules, file.name)[1])
-                await self._take_in(run, file, mapping, done, share)
-            except (IngestionError, UnknownSource) as error:
+                async with run.sessions() as session:
+                    template = await find_mapping(session, rule_of(source.rules, file.name)[1])
+                await self._take_in(run, file, template, done, share)
+            except (IngestionError, UnknownMapping, BadDefinition) as error:
                 # The fault of one file is on its record; the source's other files are taken all the same.
                 log.warning("file refused", file=file.name, reason=str(error))
-                if isinstance(error, UnknownSource):
+                if not isinstance(error, IngestionError):
                     await self._record_failure(run, file, "", "", str(error))
 
     async def _fetch(self, run: JobRun, source: Source) -> None:
@@ -148,11 +150,11 @@ class IngestionWork:
                 record = _run_row(run, source.code, batch.file.name, file_id, "", "", "failed", error=problem)
                 await sources.add_run(session, record)
 
-    async def _take_in(self, run: JobRun, file: SourceFile, mapping: Mapping, done: float, share: float) -> None:
-        started = datetime.now(UTC)
+    async def _take_in(self, run: JobRun, file: SourceFile, template: Template, done: float, share: float) -> None:
+        started, mapping = datetime.now(UTC), template.mapping
         run.report(done, "reading", file.name)
         async with run.sessions() as session:
-            earlier = await sources.earlier_run(session, file.sha256, mapping.name)
+            earlier = await sources.earlier_run(session, file.sha256, mapping.name, since=template.changed_at)
             if earlier is not None and await sources.later_run_exists(session, earlier):
                 earlier = None
             codes = await known_codes(session, TARGETS[mapping.target].references()) if earlier is None else {}
@@ -242,12 +244,6 @@ class IngestionWork:
             await sources.add_run(session, record)
             await sources.settle_file(session, file.id, "failed")
         metrics.file_read(target or "unknown", "failed", {})
-
-    def _mapping(self, name: str) -> Mapping:
-        found = self._mappings.get(name)
-        if found is None:
-            raise UnknownSource(f"mapping: expected one of {', '.join(sorted(self._mappings))}, not {name!r}")
-        return found
 
 
 def describe(totals: dict[str, int]) -> str:

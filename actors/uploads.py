@@ -7,13 +7,9 @@ import hashlib
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
+from actors.mappings import UnknownMapping, hold_mappings
 from db.models import Job
 from db.repositories import sources
-from ingestion.mapping import load_mappings
-
-
-class UnknownMapping(ValueError):
-    """No mapping of that name is shipped."""
 
 
 async def start_upload(
@@ -22,11 +18,10 @@ async def start_upload(
     """Store a file and the job that takes it in; once this commits, neither can be lost.
 
     Raises:
-        UnknownMapping: naming those there are.
+        UnknownMapping: there is no mapping of that name.
     """
-    known = load_mappings()
-    if mapping not in known:
-        raise UnknownMapping(f"mapping: expected one of {', '.join(sorted(known))}, not {mapping!r}")
+    if await hold_mappings(session, [mapping]):
+        raise UnknownMapping(f"mapping: there is none named {mapping!r}")
     digest = hashlib.sha256(content).hexdigest()
     file_id = await sources.put_file(
         session, source=sources.UPLOAD, name=name, sha256=digest, content=content, mapping=mapping

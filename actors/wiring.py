@@ -55,11 +55,17 @@ log = structlog.get_logger(__name__)
 
 
 async def fit_shard(
-    series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
+    series: pl.DataFrame,
+    classification: Classification,
+    lead_times: pl.DataFrame,
+    horizon: int,
+    service_levels: dict[str, float],
 ) -> ChunkResult:
     """Have one forecaster replica fit a shard of series; waits while the forecaster starts."""
     await _await_forecaster()
-    chunk: ChunkResult = await call_forecaster("fit_shard", series, classification, lead_times, horizon, traceparent())
+    chunk: ChunkResult = await call_forecaster(
+        "fit_shard", series, classification, lead_times, horizon, service_levels, traceparent()
+    )
     return chunk
 
 

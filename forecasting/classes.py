@@ -3,16 +3,28 @@
 Syntetos, Boylan & Croston (2005), "On the categorization of demand patterns", JORS 56(5): cut-offs 1.32 and 0.49.
 """
 
+from typing import NamedTuple
+
 import polars as pl
 
 ADI_LIMIT = 1.32
 CV2_LIMIT = 0.49
-ABC_LIMITS = (0.80, 0.95)
-XYZ_LIMITS = (0.5, 1.0)
 DEMAND_CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "insufficient")
 
 
-def demand_classes(series: pl.DataFrame) -> pl.DataFrame:
+class ClassLimits(NamedTuple):
+    """Where classes end: A and B by revenue share of the items ahead, X and Y by the coefficient of variation."""
+
+    a_share: float = 0.80
+    b_share: float = 0.95
+    x_variation: float = 0.5
+    y_variation: float = 1.0
+
+
+USUAL_LIMITS = ClassLimits()
+
+
+def demand_classes(series: pl.DataFrame, limits: ClassLimits = USUAL_LIMITS) -> pl.DataFrame:
     """Class of each item from its weekly series.
 
     Args:
@@ -22,7 +34,7 @@ def demand_classes(series: pl.DataFrame) -> pl.DataFrame:
         One row an item, sorted: item, demand_class, adi f64?, cv2 f64?, xyz, weeks i64, demands i64.
         adi = weeks from the first demand to the last week / weeks with demand. cv2 = squared coefficient of variation
         of the non-zero sizes (sample SD). Both null below two demands, where the class is "insufficient".
-        xyz by the coefficient of variation of all weeks from the first demand: X < 0.5, Y < 1.0, else Z.
+        xyz by the coefficient of variation of all weeks from the first demand, e.g. X < 0.5, Y < 1.0, else Z.
     """
     demand = pl.col("quantity").filter(pl.col("quantity") > 0)
     stats = (
@@ -44,7 +56,7 @@ def demand_classes(series: pl.DataFrame) -> pl.DataFrame:
         cv2=pl.when(enough).then((pl.col("size_sd") / pl.col("size_mean")) ** 2),
         cv=pl.col("sd") / pl.col("mean"),
     )
-    return stats.select("item", _syntetos_boylan(enough), "adi", "cv2", _xyz(), "weeks", "demands").sort("item")
+    return stats.select("item", _syntetos_boylan(enough), "adi", "cv2", _xyz(limits), "weeks", "demands").sort("item")
 
 
 def _syntetos_boylan(enough: pl.Expr) -> pl.Expr:
@@ -63,22 +75,22 @@ def _syntetos_boylan(enough: pl.Expr) -> pl.Expr:
     )
 
 
-def _xyz() -> pl.Expr:
+def _xyz(limits: ClassLimits) -> pl.Expr:
     # a mean of 0 or a single week says nothing about variation: the cautious class
     return (
-        pl.when(pl.col("cv") < XYZ_LIMITS[0])
+        pl.when(pl.col("cv") < limits.x_variation)
         .then(pl.lit("X"))
-        .when(pl.col("cv") < XYZ_LIMITS[1])
+        .when(pl.col("cv") < limits.y_variation)
         .then(pl.lit("Y"))
         .otherwise(pl.lit("Z"))
         .alias("xyz")
     )
 
 
-def abc_classes(revenue: pl.DataFrame) -> pl.DataFrame:
-    """ABC class by cumulative revenue share: A up to 80 %, B up to 95 %, C the rest.
+def abc_classes(revenue: pl.DataFrame, limits: ClassLimits = USUAL_LIMITS) -> pl.DataFrame:
+    """ABC class by cumulative revenue share: A up to e.g. 80 %, B up to 95 %, C the rest.
 
-    An item is A when the items ahead of it hold less than 80 % of revenue, so the greatest one is always A.
+    An item is A when the items ahead of it hold less than that of revenue, so the greatest one is always A.
 
     Args:
         revenue: item, revenue f64? (any period, one currency). Null, negative and non-finite count as 0.
@@ -98,9 +110,9 @@ def abc_classes(revenue: pl.DataFrame) -> pl.DataFrame:
         ranked.with_columns(ahead=ahead)
         .select(
             "item",
-            abc=pl.when((pl.col("ahead") < ABC_LIMITS[0]) & (pl.col("revenue") > 0))
+            abc=pl.when((pl.col("ahead") < limits.a_share) & (pl.col("revenue") > 0))
             .then(pl.lit("A"))
-            .when((pl.col("ahead") < ABC_LIMITS[1]) & (pl.col("revenue") > 0))
+            .when((pl.col("ahead") < limits.b_share) & (pl.col("revenue") > 0))
             .then(pl.lit("B"))
             .otherwise(pl.lit("C")),
         )

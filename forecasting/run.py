@@ -12,7 +12,7 @@ import polars as pl
 
 from forecasting.backtest import CUTOFFS, ERROR_SCHEMA, backtest, rolling_cutoffs, scores
 from forecasting.choice import REFERENCE, choose, choose_without_own_cutoff, item_candidates
-from forecasting.classes import abc_classes, demand_classes
+from forecasting.classes import USUAL_LIMITS, ClassLimits, abc_classes, demand_classes
 from forecasting.lead_time import DEFAULT_LEAD_TIME_WEEKS, SERVICE_LEVELS, lead_time_demand
 from forecasting.metrics import METRIC_COLUMNS
 from forecasting.models import (
@@ -96,18 +96,19 @@ def classify(
     *,
     horizon: int = HORIZON_WEEKS,
     cutoffs: int = CUTOFFS,
+    limits: ClassLimits = USUAL_LIMITS,
 ) -> Classification:
     """Demand classes, cutoffs and the pooled season of all items.
 
     Args:
         series: item, week, quantity of all items. revenue: item, revenue; without it, or for items it lacks, class C.
-        horizon: weeks, as in the forecast. cutoffs: backtest windows wanted.
+        horizon: weeks, as in the forecast. cutoffs: backtest windows wanted. limits: of ABC and XYZ classes.
     """
     clean = prepare(series).series
-    classes = demand_classes(clean)
+    classes = demand_classes(clean, limits)
     if revenue is None:
         revenue = pl.DataFrame(schema={"item": pl.String, "revenue": pl.Float64})
-    abc = abc_classes(revenue.join(classes, on="item", how="semi"))
+    abc = abc_classes(revenue.join(classes, on="item", how="semi"), limits)
     items = classes.join(abc, on="item", how="left").with_columns(pl.col("abc").fill_null("C")).sort("item")
     days = rolling_cutoffs(clean, horizon, cutoffs)
     newest = [] if clean.is_empty() else clean["week"].unique().sort().tail(1).to_list()

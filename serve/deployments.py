@@ -86,11 +86,14 @@ class ForecasterDeployment:
         classification: Classification,
         lead_times: pl.DataFrame,
         horizon: int,
+        service_levels: dict[str, float],
         caller: str | None = None,
     ) -> ChunkResult:
         """Forecast one shard of a run, off the event loop; `caller` is the traceparent of the attempt."""
         with continued(caller, "fit shard", items=classification.items.height, horizon=horizon):
-            return await asyncio.to_thread(self._forecaster.fit_shard, series, classification, lead_times, horizon)
+            return await asyncio.to_thread(
+                self._forecaster.fit_shard, series, classification, lead_times, horizon, service_levels
+            )
 
     @serve.batch(  # type: ignore[untyped-decorator]  # Ray ships no types
         max_batch_size=32, batch_wait_timeout_s=0.01

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -46,10 +46,22 @@ class Forecaster:
         forecast(series, horizon=4, chronos=self._chronos)
 
     def fit_shard(
-        self, series: pl.DataFrame, classification: Classification, lead_times: pl.DataFrame, horizon: int
+        self,
+        series: pl.DataFrame,
+        classification: Classification,
+        lead_times: pl.DataFrame,
+        horizon: int,
+        service_levels: Mapping[str, float],
     ) -> ChunkResult:
-        """Forecast one shard of a run."""
-        return forecast_chunk(series, classification, horizon=horizon, lead_times=lead_times, chronos=self._chronos)
+        """Forecast one shard of a run; service levels are by ABC class."""
+        return forecast_chunk(
+            series,
+            classification,
+            horizon=horizon,
+            lead_times=lead_times,
+            service_levels=service_levels,
+            chronos=self._chronos,
+        )
 
     def predict(self, asked: Sequence[tuple[Sequence[AdHoc], int]]) -> list[list[dict[str, Any]]]:
         """Answer several requests, each (series, horizon), in one pass per horizon.

@@ -25,7 +25,6 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
 
 from actors.kinds import KINDS
-from ingestion.mapping import load_mappings
 from serve.event_options import PACE_MS
 from serve.event_topics import EXPECTED
 from serve.examples import add_examples
@@ -40,7 +39,6 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 
 CHOICES: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "JobKind": ("A kind of job this system knows", lambda: list(KINDS)),
-    "MappingName": ("A mapping that files can be read with", lambda: sorted(load_mappings())),
     "TimeZone": ("A name of the time zone database", lambda: sorted(available_timezones())),
 }
 """Lists of values that are known when the server runs, for `serve.parameters.choice`."""
@@ -67,6 +65,7 @@ TAGS = {
     "Queue": "What may run at once, and who runs it.",
     "Schedules": "What starts by itself, and when.",
     "Sources": "Where data comes from, what was read, and what was not taken.",
+    "Mappings": "How the columns of a file become the fields of a table.",
     "Events": (
         "What happens, as it happens: over the WebSocket `/api/v1/events`, or as server-sent events from"
         " `GET /api/v1/events/stream`, which does not end while its reader stays and so is none of the operations here."

@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from actors.jobs import NotAllowed, UnknownKind
+from actors.mappings import BadDefinition, UnknownMapping
 from actors.schedules import BadCron
-from actors.uploads import UnknownMapping
 from db.paging import BadCursor, BadSort
 from db.record_writes import UnknownReference
 
@@ -276,7 +276,8 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     BadSort: on_bad_request,
     BadCron: on_misfit,
     UnknownKind: on_bad_request,
-    UnknownMapping: on_bad_request,
+    UnknownMapping: on_misfit,
+    BadDefinition: on_misfit,
     UnknownReference: on_unknown_reference,
     RuleBroken: on_broken_rule,
     IntegrityError: on_integrity_error,

@@ -19,7 +19,6 @@ from db.models import (
     PlannedOrder,
     PlanningRun,
     RejectedRow,
-    Source,
     Supplier,
 )
 
@@ -220,21 +219,6 @@ class CapacityOut(msgspec.Struct, frozen=True):
     rows: list[CapacityRow]
 
 
-class SourceOut(msgspec.Struct, frozen=True):
-    """A configured source. Its configuration is left out: it may hold secrets."""
-
-    code: str
-    name: str
-    connector: str
-    active: bool
-    rules: list[Any]
-
-
-def source_out(source: Source) -> SourceOut:
-    """A stored source."""
-    return SourceOut(source.code, source.name, source.connector, source.active, source.rules)
-
-
 class IngestRunOut(msgspec.Struct, frozen=True):
     """One reading of one file: read = taken + merged + rejected."""
 
@@ -271,11 +255,3 @@ class RejectedRowOut(msgspec.Struct, frozen=True):
 def rejected_row_out(row: RejectedRow) -> RejectedRowOut:
     """A stored rejected row."""
     return RejectedRowOut(row.line, row.field, row.reason, row.raw)
-
-
-class MappingOut(msgspec.Struct, frozen=True):
-    """A shipped mapping a file can be read with."""
-
-    name: str
-    description: str
-    target: str

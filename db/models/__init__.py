@@ -3,7 +3,7 @@
 from db.base import Base
 from db.models.access import ApiKey, AuditEntry, RefreshToken, TokenFamily
 from db.models.alert import Alert
-from db.models.control import IngestRun, RejectedRow, Source, SourceFile, UserAccount
+from db.models.control import IngestRun, RejectedRow, SavedMapping, Source, SourceFile, UserAccount
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
     FirmOrder,
@@ -80,6 +80,7 @@ __all__ = [
     "RollupPending",
     "RoutingOperation",
     "SalesLine",
+    "SavedMapping",
     "Schedule",
     "Shift",
     "Source",

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, Keyed, Revised, Stamped
+from db.base import Base, Keyed, Retired, Revised, Stamped
 
 ROLES = ("viewer", "operator", "manager", "admin")
 
@@ -31,7 +31,7 @@ class UserAccount(Keyed, Stamped, Revised, Base):
     active: Mapped[bool] = mapped_column(server_default="true")
 
 
-class Source(Keyed, Stamped, Base):
+class Source(Keyed, Stamped, Retired, Base):
     """A configured connector. `rules` map file patterns to mappings, in the order files must be read.
 
     `state` is the connector's own resume state; it moves only in the transaction that stores the rows before it.
@@ -48,6 +48,16 @@ class Source(Keyed, Stamped, Base):
     state: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     active: Mapped[bool] = mapped_column(server_default="true")
     revision: Mapped[int] = mapped_column(server_default="1")
+
+
+class SavedMapping(Keyed, Stamped, Revised, Retired, Base):
+    """A mapping of the plant's own, beside those that come with the product. A deleted one leaves its name free."""
+
+    __tablename__ = "mapping"
+    __table_args__ = (Index("uq_mapping_name", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),)
+
+    name: Mapped[str]
+    definition: Mapped[dict[str, Any]]
 
 
 class SourceFile(Keyed, Base):

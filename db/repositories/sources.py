@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 
 import polars as pl
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Text, cast, delete, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
@@ -22,28 +23,44 @@ REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
 UPLOAD = "upload"
 
 
-async def find(session: AsyncSession, code: str, *, lock: bool = False) -> Source | None:
-    """The source with that code."""
-    query = select(Source).where(Source.code == code)
+async def find(session: AsyncSession, key: str, *, lock: bool = False, deleted: bool | None = False) -> Source | None:
+    """The source with that code, or else id: one that is there, a deleted one, or either (None)."""
+    by_code = Source.code == key
+    query = select(Source).where(or_(by_code, cast(Source.id, Text) == key.lower())).order_by(by_code.desc()).limit(1)
+    if deleted is not None:
+        query = query.where(Source.deleted_at.is_not(None) if deleted else Source.deleted_at.is_(None))
     return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
 
 
 async def all_sources(session: AsyncSession) -> Sequence[Source]:
-    """Every source, by code."""
-    return (await session.execute(select(Source).order_by(Source.code))).scalars().all()
+    """Every source that is not deleted, by code."""
+    query = select(Source).where(Source.deleted_at.is_(None)).order_by(Source.code)
+    return (await session.execute(query)).scalars().all()
+
+
+async def using(session: AsyncSession, mapping: str) -> Sequence[str]:
+    """Codes of the sources whose rules name that mapping."""
+    query = select(Source.code).where(Source.rules.contains([{"mapping": mapping}]), Source.deleted_at.is_(None))
+    return (await session.execute(query.order_by(Source.code))).scalars().all()
 
 
 async def readable_codes(session: AsyncSession) -> Sequence[str]:
     """Codes of the active sources that a connector reads."""
-    query = select(Source.code).where(Source.active, Source.connector != UPLOAD).order_by(Source.code)
+    query = select(Source.code).where(Source.active, Source.connector != UPLOAD, Source.deleted_at.is_(None))
+    query = query.order_by(Source.code)
     return (await session.execute(query)).scalars().all()
 
 
 async def put(session: AsyncSession, source: Source) -> None:
-    """Create the source, or bring its connector, config and rules up to date; its resume state is kept."""
-    existing = await find(session, source.code, lock=True)
+    """Create the source, or bring its connector, config and rules up to date; its resume state is kept.
+
+    What people have changed or deleted since is theirs: it stays as it is.
+    """
+    existing = await find(session, source.code, lock=True, deleted=None)
     if existing is None:
         session.add(source)
+        return
+    if existing.revision > 1:
         return
     for name in ("name", "connector", "config", "rules"):
         # A source made without one of these leaves it None until it is flushed: it says nothing about what is stored.
@@ -107,8 +124,11 @@ async def settled_run(session: AsyncSession, job_id: uuid.UUID, file_id: uuid.UU
     return (await session.execute(query)).scalar_one_or_none()
 
 
-async def earlier_run(session: AsyncSession, sha256: str, mapping: str) -> IngestRun | None:
-    """The newest run that took this very content through that mapping with nothing left to correct."""
+async def earlier_run(
+    session: AsyncSession, sha256: str, mapping: str, *, since: datetime | None = None
+) -> IngestRun | None:
+    """The newest run, begun after `since`, that took this very content through that mapping with nothing left to
+    correct."""
     query = (
         select(IngestRun)
         .join(SourceFile, SourceFile.id == IngestRun.source_file_id)
@@ -117,6 +137,7 @@ async def earlier_run(session: AsyncSession, sha256: str, mapping: str) -> Inges
             IngestRun.mapping == mapping,
             IngestRun.state == "done",
             IngestRun.rejected == 0,
+            true() if since is None else IngestRun.started_at > since,
         )
         .order_by(IngestRun.finished_at.desc())
         .limit(1)

@@ -36,7 +36,14 @@ STREAM_PATH = f"{API}/events/stream"
 OWN_CHECK_PATHS = {f"{API}/events", STREAM_PATH}
 # Nothing is changed here but one's own log-ins and password.
 OWN_PATHS = {f"{API}/auth/{name}" for name in ("logout-all", "password", "sessions/{session_id:uuid}")}
-SAMPLES = {"code:str": "A-100", "key:str": "A-100", "item:str": "A-100", "path:str": "nothing", "kind:str": "plan"}
+SAMPLES = {
+    "code:str": "A-100",
+    "key:str": "A-100",
+    "item:str": "A-100",
+    "path:str": "nothing",
+    "kind:str": "plan",
+    "name:str": "own",
+}
 
 
 def routes(app: Litestar) -> Iterator[tuple[str, str, str]]:

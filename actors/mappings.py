@@ -1,0 +1,102 @@
+"""Mappings as files are read with them: those that come with the product, and the plant's own beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.models import SavedMapping
+from db.repositories import mappings
+from ingestion.mapping import Mapping, load_mappings
+
+# What a message about a mapping as a whole begins with, and the field it is about.
+_ABOUT = (("unknown target", "target"), ("grain", "grain"), ("decimal", "thousands"), ("a filter", "filters"))
+_COLUMN = re.compile(r"column '(?P<name>[^']*)'")
+
+
+class UnknownMapping(ValueError):
+    """No mapping of that name, shipped or saved."""
+
+
+class BadDefinition(ValueError):
+    """What was given is no mapping; `errors` holds the path of each field at fault and what is wrong with it."""
+
+    def __init__(self, errors: Dict[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {message}" for field, message in errors.items()))
+        self.errors = dict(errors)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A mapping ready for use. `changed_at` is when somebody last changed it; None for one that is shipped."""
+
+    mapping: Mapping
+    changed_at: datetime | None = None
+
+
+@cache
+def shipped() -> Dict[str, Mapping]:
+    """The mappings that come with the product, by name; they change with the product only."""
+    return load_mappings()
+
+
+def checked(name: str, definition: Dict[str, Any]) -> Mapping:
+    """The mapping that a definition describes.
+
+    Raises:
+        BadDefinition: it contradicts itself or the table it fills.
+    """
+    try:
+        return Mapping.model_validate({**definition, "name": name})
+    except ValidationError as error:
+        found: dict[str, Any] = {}
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            message = each["msg"].removeprefix("Value error, ")
+            found.setdefault(".".join(str(part) for part in each["loc"]) or _about(message), message)
+        # A list whose items are at fault is told to be too short as well.
+        inner = {path: told for path, told in found.items() if not any(each.startswith(f"{path}.") for each in found)}
+        raise BadDefinition(inner) from error
+
+
+def _about(message: str) -> str:
+    if named := _COLUMN.match(message):
+        return f"columns.{named['name']}"
+    return next((field for start, field in _ABOUT if message.startswith(start)), "columns")
+
+
+def of_saved(saved: SavedMapping) -> Template:
+    """A stored mapping, ready for use.
+
+    Raises:
+        BadDefinition: it was stored by a version of the product that knew other mappings.
+    """
+    return Template(checked(saved.name, saved.definition), saved.updated_at)
+
+
+async def find_mapping(session: AsyncSession, name: str) -> Template:
+    """The mapping of that name, wherever it comes from.
+
+    Raises:
+        UnknownMapping: there is none.
+        BadDefinition: see `of_saved`.
+    """
+    if (found := shipped().get(name)) is not None:
+        return Template(found)
+    saved = await mappings.find(session, name)
+    if saved is None:
+        raise UnknownMapping(f"mapping: there is none named {name!r}")
+    return of_saved(saved)
+
+
+async def hold_mappings(session: AsyncSession, names: Collection[str]) -> set[str]:
+    """Which of these names mean no mapping; the others stay until this transaction ends."""
+    own = set(names) - shipped().keys()
+    return own - await mappings.hold(session, own) if own else set()
