@@ -7,7 +7,7 @@ such as ingesting files, is told by jobs and runs instead. TRUNCATE is not seen:
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import ColumnElement, Connection, func, inspect, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 ENTRY_TABLE = "audit_entry"
@@ -153,3 +153,11 @@ async def act_as(session: AsyncSession, actor: str, request_id: str | None = Non
     if not actor:
         raise ValueError("actor: expected a name")
     await session.execute(_ACT, {"actor": actor, "request_id": request_id or ""})
+
+
+def acting(actor: str, request_id: str | None = None) -> tuple[ColumnElement[str], ...]:
+    """What `act_as` does as columns, for a query that the transaction begins with anyway; it must find a row."""
+    return (
+        func.set_config("fmrp.actor", actor, true()).label("_actor"),
+        func.set_config("fmrp.request_id", request_id or "", true()).label("_request_id"),
+    )

@@ -7,12 +7,12 @@ that differ. What a row leaves empty keeps what is stored. Writing the same rows
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, delete, func, insert, literal, select, text, update
+from sqlalchemy import Column, ColumnElement, delete, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
@@ -84,10 +84,20 @@ async def add(session: AsyncSession, table: RecordTable, values: Mapping[str, An
     return key
 
 
-async def lock(session: AsyncSession, table: RecordTable, key: str, *, deleted: bool = False) -> Any | None:
-    """The id and revision of the row with that id or code, held until this transaction ends; None if there is none."""
+async def lock(
+    session: AsyncSession,
+    table: RecordTable,
+    key: str,
+    *,
+    deleted: bool = False,
+    acting: Sequence[ColumnElement[Any]] = (),
+) -> Any | None:
+    """The id and revision of the row with that id or code, held until this transaction ends; None if there is none.
+
+    `acting` names who changes it (see `db.audit`).
+    """
     own = table.table
-    query = table.named(select(own.c.id, own.c.revision), key).with_for_update(of=own)
+    query = table.named(select(own.c.id, own.c.revision, *acting), key).with_for_update(of=own)
     return (await session.execute(table.matching(query, (), deleted=deleted))).one_or_none()
 
 

@@ -55,6 +55,7 @@ from db.paging import Order, Rows
 # Rows have these beside their fields, as far as their table does; `feed` says where rows of snapshots come from.
 _FIRST_SHOWN = ("id", "revision")
 KEPT_BY_US = frozenset({"id", "created_at", "updated_at", "revision", "deleted_at", "search_text", "feed"})
+_MOST_PAIRS = 50
 Operator = Literal["is", "from", "to", "under"]
 Extra = Callable[[FromClause], ColumnElement[Any]]
 LATEST = "latest"
@@ -166,6 +167,10 @@ class RecordTable:
         """Select rows with these names (None: all), joined to what they refer to."""
         return _rows(self, self.shown if names is None else tuple(names))
 
+    def json_rows(self, names: Iterable[str]) -> Rows:
+        """Select each row as the JSON object of these names, put together by the database."""
+        return _json_rows(self, tuple(names))
+
     def matching(
         self, query: Rows, conditions: Sequence[Condition], search: str | None = None, *, deleted: bool = False
     ) -> Rows:
@@ -242,6 +247,20 @@ def _rows(table: RecordTable, names: tuple[str, ...]) -> Rows:
             matches = reference.table.c.id == reference.column
             source = source.join(reference.table, matches, isouter=bool(reference.column.nullable))
     return select(*(table.shown_as(name) for name in names)).select_from(source)
+
+
+@lru_cache(maxsize=1024)
+def _json_rows(table: RecordTable, names: tuple[str, ...]) -> Rows:
+    # A call takes 100 arguments; the pieces of a wider table are put together.
+    pieces = [names[at : at + _MOST_PAIRS] for at in range(0, len(names), _MOST_PAIRS)]
+    objects = [
+        cast(func.json_build_object(*(part for name in piece for part in (name, table.shown_as(name)))), Text)
+        for piece in pieces
+    ]
+    text: ColumnElement[str] = objects[0]
+    for each in objects[1:]:
+        text = func.rtrim(text, "}").concat(", ").concat(func.substr(each, 2))
+    return _rows(table, names).with_only_columns(text.label("json"))
 
 
 def _codes_under(tree: FromClause, tops: Sequence[str]) -> Select[tuple[str]]:

@@ -13,7 +13,7 @@ DEMAND_CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "insufficient")
 
 
 class ClassLimits(NamedTuple):
-    """Where classes end: A and B by the revenue share of the items ahead, X and Y by the coefficient of variation."""
+    """Where classes end: A and B by revenue share of the items ahead, X and Y by the coefficient of variation."""
 
     a_share: float = 0.80
     b_share: float = 0.95

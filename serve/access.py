@@ -70,7 +70,7 @@ class AccessMiddleware:
         state = scope["litestar_app"].state
         limiter: RateLimiter = state.limiter
         user, verdict = await asyncio.gather(
-            identify(state.connections.sessions, credential), limiter.take(credential.subject, cost)
+            identify(state.connections, credential), limiter.take(credential.subject, cost)
         )
         if user is None:
             # Made-up keys each have a bucket of their own, so whoever sends them is counted too.

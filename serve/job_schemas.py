@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from actors.kinds import Kind
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.series import JobEvent
-from serve.parameters import Name, Options, choice
+from serve.parameters import Name, Options, choice, in_utc
 
 JobState = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
 MissedRuns = Literal["skip", "run_once", "run_all"]
@@ -20,9 +20,6 @@ WorkerState = Literal["serving", "draining"]
 KindName = Annotated[str, msgspec.Meta(max_length=100, extra_json_schema=choice("JobKind"))]
 TimeZone = Annotated[str, msgspec.Meta(max_length=60, extra_json_schema=choice("TimeZone"))]
 Priority = Annotated[int, msgspec.Meta(ge=-100, le=100, description="Higher goes first.")]
-
-
-_FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def _cron_field(values: str, more: str = "") -> str:
@@ -58,12 +55,7 @@ class JobIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def due_at(self) -> datetime | None:
         """`run_at` in UTC; at the ends of the calendar, where an offset leads out of it, the end."""
-        if self.run_at is None:
-            return None
-        try:
-            return self.run_at.astimezone(UTC)
-        except OverflowError:
-            return _FIRST_MOMENT if self.run_at.year == 1 else _LAST_MOMENT
+        return None if self.run_at is None else in_utc(self.run_at)
 
 
 class JobOut(msgspec.Struct, frozen=True):

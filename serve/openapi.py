@@ -25,7 +25,10 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.typing import FieldDefinition
 
 from actors.kinds import KINDS
+from serve.event_options import PACE_MS
+from serve.event_topics import EXPECTED
 from serve.examples import add_examples
+from serve.preconditions import IF_MATCH
 from serve.problems import ERROR_HEADERS
 
 REFERENCE = "#/components/schemas/"
@@ -42,7 +45,17 @@ CHOICES: dict[str, tuple[str, Callable[[], list[str]]]] = {
 
 TAGS = {
     "Log-in": "Who is calling.",
-    "Items and demand": "What is made and bought, and what was sold of it.",
+    "Users": "Who may log in, and what they may do.",
+    "API keys": "Keys with which machines call.",
+    "Audit log": "Who changed what, before and after.",
+    "Demand": "What was sold.",
+    "Items": "What is made and bought, in which units and categories.",
+    "Purchasing": "From whom, at which terms.",
+    "Bills of material": "What items consist of, what that takes and costs, and where they go into.",
+    "Stock": "What lies where.",
+    "Production": "Where work is done, by which steps, and when it is not.",
+    "Orders": "What is ordered and not delivered yet, by us and by customers.",
+    "Settings": "What planners set once for the whole plant.",
     "Forecasts": "Expected demand by week, and how it was reckoned.",
     "Plans": "Orders to release, and the load they put on work centres.",
     "Models": "Trained versions of models: how good they are, and which one is in use.",
@@ -53,7 +66,15 @@ TAGS = {
     "Schedules": "What starts by itself, and when.",
     "Sources": "Where data comes from, what was read, and what was not taken.",
     "Mappings": "How the columns of a file become the fields of a table.",
-    "Events": "What happens, as it happens.",
+    "Events": (
+        "What happens, as it happens: over the WebSocket `/api/v1/events`, or as server-sent events from"
+        " `GET /api/v1/events/stream`, which does not end while its reader stays and so is none of the operations here."
+        " Both want the role viewer, with a bearer token, an API key or a ticket, and take the same queries: `topic`,"
+        f" any number of times ({EXPECTED}); `after`, the last id the client has (the header Last-Event-ID goes before"
+        f" it); `snapshot=false` to begin without one; `pace_ms`, {PACE_MS[0]} to {PACE_MS[1]}, the time between writes"
+        " under load; `ticket`. The stream answers `text/event-stream` with `event`, `id` and `data`, or a problem with"
+        " 400, 401, 403, 429 or 503."
+    ),
     "Operations": "For balancers and monitors.",
 }
 
@@ -189,6 +210,7 @@ def _clean(node: Any) -> Any:
 
 
 def _complete(operation: dict[str, Any], role: str | None) -> None:
+    _tell_of_if_match(operation)
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"] = _without_null(parameter["schema"])
         if isinstance(described := schema.pop("description", None), str):
@@ -202,6 +224,17 @@ def _complete(operation: dict[str, Any], role: str | None) -> None:
             name, description, shape = found
             header = {"description": description, "required": True, "schema": dict(shape)}
             answer.setdefault("headers", {})[name] = header
+
+
+def _tell_of_if_match(operation: dict[str, Any]) -> None:
+    """In words, as no schema can say which revision is the right one: whoever tries values by it is refused."""
+    parameters = operation.get("parameters", [])
+    if kept := [each for each in parameters if each["name"].lower() != "if-match"]:
+        operation["parameters"] = kept
+    else:
+        operation.pop("parameters", None)
+    if len(kept) < len(parameters):
+        operation["description"] = f"{operation.get('description', '')}\n\n{IF_MATCH}".strip()
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,16 @@ there. Patterns end in `\\Z`, as Python's `$` would let a final newline through;
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
+from litestar.openapi.spec import Schema
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import Parameter
 from msgspec import Meta
 
 from db.paging import MAX_LIMIT, Order
+from serve.problems import Conflict
 
 # PostgreSQL stores no NUL, and no name needs the other control characters.
 NO_CONTROL = r"^[^\x00-\x1f\x7f]*\Z"
@@ -22,11 +25,17 @@ NO_CONTROL = r"^[^\x00-\x1f\x7f]*\Z"
 TRIMMED = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?\Z"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_.-]*\Z"
 CURSOR = r"^[A-Za-z0-9_-]+\Z"
+# RFC 3339, with an offset. The day may still be none (30 February): `moment_of` looks.
+MOMENT = (
+    r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T"
+    r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])\Z"
+)
 VISIBLE_ASCII = r"^[!-~]+\Z"
 # Beyond this a double, which is what most clients read JSON numbers into, is no longer exact to a thousandth.
 LARGEST = 1_000_000_000_000
 
 # Dates of a plant: far beyond any real history or plan, and far from where calendars end.
+_FIRST_MOMENT, _LAST_MOMENT = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 PLANT_DAY = r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z"
 
@@ -55,6 +64,40 @@ IdempotencyKey = Annotated[
 def text_parameter(description: str, max_length: int = 200, **given: Any) -> Any:
     """A parameter of free text: `Annotated[str | None, text_parameter("...")]`."""
     return Parameter(max_length=max_length, pattern=NO_CONTROL, description=description, **given)
+
+
+def moment_parameter(description: str) -> Any:
+    """A parameter that is a moment, for `moment_of`. As text: Litestar would take a number or a local time for one."""
+    return Parameter(max_length=40, pattern=MOMENT, description=f"{description} RFC 3339, with an offset.")
+
+
+def moment_of(given: str | None, name: str) -> datetime | None:
+    """The moment of a `moment_parameter`. Conflict: there is no such day."""
+    try:
+        return None if given is None else datetime.fromisoformat(given)
+    except ValueError as error:
+        raise Conflict(f"{name}: there is no such day", {name: "there is no such day"}) from error
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The moment in UTC; at the ends of the calendar, where an offset leads out of it, the end."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _FIRST_MOMENT if moment.year == 1 else _LAST_MOMENT
+
+
+MOST_VALUES = 100
+_LONGEST_VALUE = 200
+Values = list[Annotated[str, Meta(max_length=_LONGEST_VALUE, pattern=NO_CONTROL)]]
+"""Of a parameter that may come several times, for `several`. Within a list it is `Meta` that counts."""
+
+
+def several(description: str, **given: Any) -> Any:
+    """A parameter that may come several times: `Annotated[Values | None, several("...")]`."""
+    # Litestar enforces what is said of the values, and leaves it out of the document.
+    each = Schema(type=OpenAPIType.STRING, max_length=_LONGEST_VALUE, pattern=NO_CONTROL)
+    return Parameter(max_items=MOST_VALUES, description=description, schema_extra={"items": each}, **given)
 
 
 def sorts(order: Order) -> Any:

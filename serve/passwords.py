@@ -6,17 +6,19 @@ import secrets
 from typing import Annotated
 
 import msgspec
-from litestar.exceptions import ValidationException
+
+from serve.parameters import NO_CONTROL
+from serve.problems import Conflict
 
 # Long enough for any phrase; argon2 need not read a novel.
-Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=NO_CONTROL)]
 
 
 def check_password(password: str, email: str, min_length: int, field: str) -> None:
     """Let a new password pass.
 
     Raises:
-        ValidationException: naming `field`: it is too short, or the e-mail.
+        Conflict: naming `field`: it is too short, or the e-mail.
     """
     message = None
     if len(password) < min_length:
@@ -24,7 +26,7 @@ def check_password(password: str, email: str, min_length: int, field: str) -> No
     elif password.strip().lower() == email:
         message = "expected something else than the e-mail"
     if message is not None:
-        raise ValidationException(f"{field}: {message}", extra=[{"key": field, "message": message}])
+        raise Conflict(f"{field}: {message}", {field: message})
 
 
 def one_time_password(min_length: int) -> str:

@@ -16,6 +16,9 @@ from litestar.params import Parameter
 
 from serve.problems import PreconditionFailed
 
+IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
+"""What the document says of the header, which it does not declare."""
+
 IfMatch = Annotated[
     str | None,
     Parameter(

@@ -166,7 +166,7 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     errors = []
     if isinstance(error, (ValidationException, Conflict)) and isinstance(error.extra, list):
         errors = [
-            FieldError(_NAMES.get(str(each.get("key")), str(each.get("key", ""))), str(each.get("message", "")))
+            FieldError(_called(request, str(each.get("key", ""))), str(each.get("message", "")))
             for each in error.extra
             if isinstance(each, dict)
         ]
@@ -178,6 +178,14 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         limit = request.route_handler.resolve_request_max_body_size()
         detail = f"the request is too large: at most {limit:,} bytes are taken here"
     return respond(request, error.status_code, detail, errors, headers)
+
+
+def _called(request: Request[Any, Any, Any], name: str) -> str:
+    """What a parameter is called in the request, by its name in the code, which keeps clear of Litestar's own."""
+    known = request.scope.get("route_handler")
+    field = known.parsed_fn_signature.parameters.get(name) if known is not None else None
+    kwarg = field.kwarg_definition if field is not None else None
+    return getattr(kwarg, "query", None) or getattr(kwarg, "header", None) or _NAMES.get(name, name)
 
 
 def on_bad_request(request: Request[Any, Any, Any], error: ValueError) -> Response[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +29,13 @@ async def find_by_email(session: AsyncSession, email: str) -> UserAccount | None
     return (
         await session.execute(select(UserAccount).where(UserAccount.email == email.strip().lower()))
     ).scalar_one_or_none()
+
+
+async def identity(session: AsyncSession, user_id: uuid.UUID) -> Any | None:
+    """E-mail, name, role and whether the password must be changed of an active account: asked for at each request."""
+    columns = (UserAccount.email, UserAccount.name, UserAccount.role, UserAccount.must_change_password)
+    query = select(*columns).where(UserAccount.id == user_id, UserAccount.active)
+    return (await session.execute(query)).one_or_none()
 
 
 async def get(session: AsyncSession, user_id: uuid.UUID, *, lock: bool = False) -> UserAccount | None:

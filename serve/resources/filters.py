@@ -11,15 +11,13 @@ from functools import cache
 from typing import Annotated, Any
 
 from litestar.params import Parameter
-from msgspec import Meta
 from sqlalchemy import Boolean, Date, DateTime, Float, Integer, Text, Uuid, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.paging import Rows
 from db.records import LATEST, Condition, Operator, RecordTable
 from ingestion.targets import Kind
-from ingestion.targets.fields import MAX_CODE_CHARS
-from serve.parameters import LARGEST, NO_CONTROL, Search
+from serve.parameters import LARGEST, MOST_VALUES, Search, Values, several, text_parameter
 from serve.problems import NotFound
 from serve.resources.resource import Resource
 from serve.resources.schemas import one_of
@@ -33,14 +31,7 @@ RANGED = frozenset(
 )
 # Sentences: searched, not matched whole.
 _SENTENCES = frozenset({"message", "subject", "reason", "cause", "verdict"})
-MOST_VALUES = 100
-RunKey = Annotated[str, Parameter(max_length=200, description=f"Id of the run, or `{LATEST}`.")]
-# Within a list Parameter only tells of the bounds; it is msgspec, by Meta, that holds each text to them.
-_CODE = Annotated[
-    str,
-    Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL),
-    Meta(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL),
-]
+RunKey = Annotated[str, text_parameter(f"Id of the run, or `{LATEST}`.")]
 
 
 @dataclass(frozen=True)
@@ -91,15 +82,15 @@ def _matching(resource: Resource, name: str, kind: Any, about: str) -> list[Filt
     if choices:
         return [_filter(name, name, "is", list[one_of(choices)] | None, _several(name, about))]  # type: ignore[misc]
     if isinstance(kind, Text) and (spec is None or spec.kind is Kind.CODE):
-        found = [_filter(name, name, "is", list[_CODE] | None, _several(name, about))]
+        found = [_filter(name, name, "is", Values | None, several(f"{about}: one of these.", query=name))]
         return [*found, _under(name, about)] if resource.table.is_tree(name) else found
     return []
 
 
 def _under(name: str, about: str) -> Filter:
     parameter = f"{name}_tree"
-    declared = Parameter(query=parameter, max_items=MOST_VALUES, description=f"{about}: one of these or below them.")
-    return _filter(parameter, name, "under", list[_CODE] | None, declared)
+    declared = several(f"{about}: one of these or below them.", query=parameter)
+    return _filter(parameter, name, "under", Values | None, declared)
 
 
 def _span(name: str, end: Operator, kind: Any, about: str) -> Filter:

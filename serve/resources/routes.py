@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, patch, post
+from litestar import MediaType, Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import ResponseHeader, State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
@@ -13,20 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import record_writes, records
 from db.paging import fetch_page
 from db.records import LATEST
-from serve.parameters import Cursor, Limit, sorts
-from serve.preconditions import etag, etag_headers, require_match
+from serve.parameters import Cursor, Limit, sorts, text_parameter
+from serve.preconditions import IF_MATCH, etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
 from serve.resources.filters import list_parameters, narrowed, with_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
 from serve.resources.transfer_routes import transfer_handlers
 from serve.schemas import Listing
-from serve.security import User, act_for
+from serve.security import User, act_for, acting_for
 
-Key = Annotated[str, Parameter(max_length=200, description="Id of the row, or its code where it has one.")]
+Key = Annotated[str, text_parameter("Id of the row, or its code where it has one.")]
 _ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
 _LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
-_IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
 
 
 def make_router(resource: Resource, upload_max_bytes: int) -> Router:
@@ -59,12 +58,14 @@ def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     async def list_rows(session: AsyncSession, **given: Any) -> Any:
         fields = given["fields"]
         shown = table.shown if fields is None else tuple(dict.fromkeys((*table.always_shown, *fields)))
-        query = await narrowed(session, resource, table.rows(shown), given)
+        query = await narrowed(session, resource, table.json_rows(shown), given)
         page = await fetch_page(
             session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
         )
-        rows = [dict(zip(shown, row, strict=False)) for row in page.rows]
-        return {"items": rows, "next_cursor": page.next_cursor, "total": page.total}
+        # Put into JSON by the database already: forty columns through Python cost more than the query.
+        rows = ",".join(row.json for row in page.rows)
+        end = msgspec.json.encode({"next_cursor": page.next_cursor, "total": page.total})
+        return Response(b'{"items":[' + rows.encode() + b"]," + end[1:], media_type=MediaType.JSON)
 
     return get(
         "/",
@@ -141,7 +142,7 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         response_headers=[_ETAG],
         operation_id=f"change{resource.name_one}",
         summary=f"Change a {resource.one}",
-        description=f"What is left out stays, null clears. {_IF_MATCH}",
+        description=f"What is left out stays, null clears. {IF_MATCH}",
     )
     async def change_row(
         request: Request[User, Any, Any],
@@ -151,9 +152,8 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     ) -> Response[answer]:  # type: ignore[valid-type]
         given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
         async with state.connections.sessions.begin() as session:
-            row_id = await _locked(session, resource, key, request.headers.get("if-match"))
+            row_id = await _locked(session, resource, key, request)
             if given:
-                await act_for(session, request.user)
                 columns = await record_writes.resolve(session, table, given)
                 await record_writes.change(session, table, row_id, columns)
             row = await _written(session, resource, str(row_id))
@@ -174,12 +174,11 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
         responses=ERRORS,
         operation_id=f"delete{resource.name_one}",
         summary=f"Delete a {resource.one}",
-        description=f"{how} {_IF_MATCH}",
+        description=f"{how} {IF_MATCH}",
     )
     async def delete_row(request: Request[User, Any, Any], state: State, key: Key) -> None:
         async with state.connections.sessions.begin() as session:
-            row_id = await _locked(session, resource, key, request.headers.get("if-match"))
-            await act_for(session, request.user)
+            row_id = await _locked(session, resource, key, request)
             await record_writes.remove(session, resource.table, row_id)
         state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
 
@@ -201,8 +200,7 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
     )
     async def restore_row(request: Request[User, Any, Any], state: State, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         async with state.connections.sessions.begin() as session:
-            row_id = await _locked(session, resource, key, request.headers.get("if-match"), deleted=True)
-            await act_for(session, request.user)
+            row_id = await _locked(session, resource, key, request, deleted=True)
             await record_writes.restore(session, resource.table, row_id)
             row = await _written(session, resource, str(row_id))
         state.data_changes.tell(resource.path, [str(row_id)], actor=request.user.email)
@@ -219,13 +217,14 @@ async def _existing(session: AsyncSession, resource: Resource, key: str) -> Any:
 
 
 async def _locked(
-    session: AsyncSession, resource: Resource, key: str, if_match: str | None, *, deleted: bool = False
+    session: AsyncSession, resource: Resource, key: str, request: Request[User, Any, Any], *, deleted: bool = False
 ) -> Any:
-    """The id of the row, held for this transaction and at the revision the client has read."""
-    held = await record_writes.lock(session, resource.table, key, deleted=deleted)
+    """The id of the row, held for this transaction of the request's user, and at the revision they have read."""
+    acting = acting_for(request.user)
+    held = await record_writes.lock(session, resource.table, key, deleted=deleted, acting=acting)
     if held is None:
         raise NotFound(f"there is no {'deleted ' if deleted else ''}{resource.one} {key!r}")
-    require_match(if_match, held.revision)
+    require_match(request.headers.get("if-match"), held.revision)
     return held.id
 
 

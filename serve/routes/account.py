@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Router, delete, get, post, put
 from litestar.datastructures import State
-from litestar.exceptions import PermissionDeniedException, ValidationException
+from litestar.exceptions import PermissionDeniedException
+from litestar.params import Parameter
 from litestar.security.jwt import Token
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,13 +18,15 @@ from actors.owner import Connections
 from db.models import TokenFamily, UserAccount
 from db.paging import fetch_page
 from db.repositories import tokens, users
-from serve.parameters import Cursor, Limit
+from serve.parameters import Cursor, Limit, sorts
 from serve.passwords import Password, check_password
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.routes.auth import forget_attempts, limit_attempts, token_maker
 from serve.schemas import Listing
 from serve.security import NEWCOMER, VIEWER, User, act_for, hash_password, user_of, verify_password
 from serve.tokens import SESSION_CLAIM, LoginOut
+
+SessionId = Annotated[uuid.UUID, Parameter(description="Id of a log-in of one's own.")]
 
 
 class PasswordIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +64,7 @@ async def change_password(request: Request[User, Any, Any], data: PasswordIn, st
     async with connections.sessions() as session:
         known = await _account(session, user_id)
     if not await verify_password(data.old_password, known.password_hash):
-        raise ValidationException("old_password: wrong", extra=[{"key": "old_password", "message": "wrong"}])
+        raise Conflict("old_password: wrong", {"old_password": "wrong"})
     await forget_attempts(connections, request.user.email)
     password_hash = await hash_password(data.new_password)
     async with connections.sessions.begin() as session:
@@ -79,7 +82,7 @@ async def change_password(request: Request[User, Any, Any], data: PasswordIn, st
 async def list_sessions(
     request: Request[User, Token | None, Any],
     session: AsyncSession,
-    sort: str | None = None,
+    sort: Annotated[str | None, sorts(tokens.ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[SessionOut]:
@@ -92,7 +95,7 @@ async def list_sessions(
 
 
 @delete("/sessions/{session_id:uuid}", opt=VIEWER, responses=ERRORS, operation_id="endSession", summary="End a log-in")
-async def end_session(request: Request[User, Any, Any], state: State, session_id: uuid.UUID) -> None:
+async def end_session(request: Request[User, Any, Any], state: State, session_id: SessionId) -> None:
     """One of one's own. Its access token lives on for the rest of its minutes."""
     connections: Connections = state.connections
     user_id = _person(request.user)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import State
-from litestar.exceptions import ValidationException
+from litestar.params import Parameter
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,14 +19,17 @@ from actors.owner import Connections
 from db.models import ApiKey
 from db.paging import fetch_page
 from db.repositories import api_keys
-from serve.parameters import Cursor, Limit, Search
+from serve.parameters import TRIMMED, Cursor, Limit, Search, in_utc, sorts
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.schemas import Listing
 from serve.security import ADMIN, KEY_MARK, Role, User, act_for, digest
 
 # What a list shows of a key, to tell it from others: 42 of its 256 bits.
 PREFIX_LENGTH = len(KEY_MARK) + 7
-KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, examples=["erp-export"])]
+KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=TRIMMED, examples=["erp-export"])]
+
+
+KeyId = Annotated[uuid.UUID, Parameter(description="Id of a key.")]
 
 
 class ApiKeyIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,9 +64,9 @@ class ApiKeyMade(ApiKeyOut, frozen=True, kw_only=True):
 async def list_api_keys(
     session: AsyncSession,
     search: Search = None,
-    role: Role | None = None,
-    active: bool | None = None,
-    sort: str | None = None,
+    role: Annotated[Role | None, Parameter(description="Only those of this role.")] = None,
+    active: Annotated[bool | None, Parameter(description="Only those that open something, or no longer do.")] = None,
+    sort: Annotated[str | None, sorts(api_keys.ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[ApiKeyOut]:
@@ -74,7 +77,7 @@ async def list_api_keys(
 
 
 @get("/{key_id:uuid}", opt=ADMIN, responses=ERRORS, operation_id="getApiKey", summary="One key")
-async def get_api_key(session: AsyncSession, key_id: uuid.UUID) -> ApiKeyOut:
+async def get_api_key(session: AsyncSession, key_id: KeyId) -> ApiKeyOut:
     """A key as it stands, without its secret."""
     return _key_out(await _existing(session, key_id))
 
@@ -84,9 +87,7 @@ async def create_api_key(request: Request[User, Any, Any], state: State, data: A
     """Send it as `X-API-Key` or as bearer token. It is shown in this answer only."""
     connections: Connections = state.connections
     if data.expires_at is not None and data.expires_at <= datetime.now(UTC):
-        raise ValidationException(
-            "expires_at: in the past", extra=[{"key": "expires_at", "message": "expected a time to come"}]
-        )
+        raise Conflict("expires_at: in the past", {"expires_at": "expected a time to come"})
     secret = KEY_MARK + secrets.token_urlsafe(32)
     try:
         async with connections.sessions.begin() as session:
@@ -98,7 +99,7 @@ async def create_api_key(request: Request[User, Any, Any], state: State, data: A
                 prefix=secret[:PREFIX_LENGTH],
                 key_hash=digest(secret),
                 created_by=request.user.email,
-                expires_at=data.expires_at,
+                expires_at=None if data.expires_at is None else in_utc(data.expires_at),
             )
     except IntegrityError as error:
         raise Conflict(f"there is or was a key named {data.name!r} already") from error
@@ -108,7 +109,7 @@ async def create_api_key(request: Request[User, Any, Any], state: State, data: A
 
 
 @delete("/{key_id:uuid}", opt=ADMIN, responses=ERRORS, operation_id="revokeApiKey", summary="Revoke a key")
-async def revoke_api_key(request: Request[User, Any, Any], state: State, key_id: uuid.UUID) -> None:
+async def revoke_api_key(request: Request[User, Any, Any], state: State, key_id: KeyId) -> None:
     """From this moment it opens nothing; it stays in the list, since history names it."""
     connections: Connections = state.connections
     async with connections.sessions.begin() as session:

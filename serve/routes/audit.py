@@ -13,12 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.models import AuditEntry
 from db.paging import fetch_page
 from db.repositories import audit_entries
-from serve.parameters import Cursor, Limit
+from serve.parameters import Cursor, Limit, moment_of, moment_parameter, text_parameter
 from serve.problems import ERRORS
 from serve.schemas import Listing
 from serve.security import MANAGER
-
-Filter = Annotated[str | None, Parameter(max_length=400)]
 
 
 class AuditEntryOut(msgspec.Struct, frozen=True):
@@ -39,18 +37,25 @@ class AuditEntryOut(msgspec.Struct, frozen=True):
 @get("/audit", opt=MANAGER, responses=ERRORS, operation_id="listAuditEntries", summary="Who changed what")
 async def list_audit_entries(
     session: AsyncSession,
-    actor: Filter = None,
-    entity: Filter = None,
-    entity_id: Filter = None,
-    action: Literal["insert", "update", "delete"] | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    actor: Annotated[str | None, text_parameter("Only what they did: an e-mail, or the name of a key.", 400)] = None,
+    entity: Annotated[str | None, text_parameter("Only changes of this table.", 400)] = None,
+    entity_id: Annotated[str | None, text_parameter("Only changes of the row with this id.", 400)] = None,
+    action: Annotated[
+        Literal["insert", "update", "delete"] | None, Parameter(description="Only changes of this sort.")
+    ] = None,
+    since: Annotated[str | None, moment_parameter("From this moment on.")] = None,
+    until: Annotated[str | None, moment_parameter("Before this moment.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[AuditEntryOut]:
     """Newest first; `since` counts in, `until` does not."""
     query = audit_entries.statement(
-        actor=actor, entity=entity, entity_id=entity_id, action=action, since=since, until=until
+        actor=actor,
+        entity=entity,
+        entity_id=entity_id,
+        action=action,
+        since=moment_of(since, "since"),
+        until=moment_of(until, "until"),
     )
     page = await fetch_page(session, query, audit_entries.ORDER, sort=None, limit=limit, cursor=cursor)
     return Listing([_entry_out(row[0]) for row in page.rows], page.next_cursor, page.total)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from actors.owner import Connections
 from db.repositories import tokens, users
-from serve.parameters import Text
+from serve.parameters import VISIBLE_ASCII, Text
 from serve.passwords import Password
 from serve.problems import ERRORS, TooManyRequests
 from serve.security import NEWCOMER, PUBLIC, User, digest, user_of, verify_password
@@ -36,7 +36,7 @@ class LoginIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RefreshIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The refresh token of the last answer."""
 
-    refresh_token: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    refresh_token: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=VISIBLE_ASCII)]
 
 
 @post(

@@ -33,7 +33,7 @@ from serve.bill_schemas import (
     explosion_of,
     tree_of,
 )
-from serve.parameters import LARGEST, NO_CONTROL
+from serve.parameters import LARGEST, text_parameter
 from serve.problems import ERRORS, Conflict, FieldError, NotFound, RuleBroken
 from serve.resources.schemas import LEAST
 from serve.security import VIEWER
@@ -42,14 +42,12 @@ MOST_LEVELS = 100
 MOST_PLACES = 20_000
 """Of a tree: an assembly used in many places is shown in each of them, and so is everything below it."""
 
-Key = Annotated[str, Parameter(max_length=200, description="Id or code of the item.")]
+Key = Annotated[str, text_parameter("Id or code of the item.")]
 Quantity = Annotated[float, Parameter(ge=LEAST, le=LARGEST, description="Of the item, in its own unit.")]
 On = Annotated[date | None, Parameter(query="on", description="Day whose lines and prices count; today without it.")]
-UnitCode = Annotated[str, Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL, description="Code of a unit.")]
-Version = Annotated[
-    str | None,
-    Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL, description="Of the item's bill; the one in use without."),
-]
+UnitCode = Annotated[str, text_parameter("Code of a unit.", MAX_CODE_CHARS)]
+Version = Annotated[str | None, text_parameter("Of the item's bill; the one in use without.", MAX_CODE_CHARS)]
+Levels = Annotated[Literal["all", "direct"], Parameter(description="Up to the top, or only what it stands in.")]
 Depth = Annotated[int, Parameter(ge=1, le=MOST_LEVELS, description="Levels below the item.")]
 
 
@@ -126,7 +124,7 @@ async def get_explosion(
     summary="What an item goes into",
 )
 async def get_where_used(
-    session: AsyncSession, state: State, key: Key, levels: Literal["all", "direct"] = "all", on: On = None
+    session: AsyncSession, state: State, key: Key, levels: Levels = "all", on: On = None
 ) -> WhereUsed:
     """Everything up to the items at the top, or (`direct`) what it stands in the bill of."""
     item = await _item(session, key)

@@ -13,14 +13,11 @@ from db.models import Forecast
 from db.paging import fetch_page
 from db.repositories import forecasts
 from db.result_records import FORECAST_RUNS
-from ingestion.targets.fields import MAX_CODE_CHARS
-from serve.parameters import NO_CONTROL, Cursor, Limit
+from serve.parameters import Cursor, Limit, Values, several
 from serve.problems import ERRORS
-from serve.resources.filters import MOST_VALUES, RunKey, run_id_of
+from serve.resources.filters import RunKey, run_id_of
 from serve.schemas import ForecastRow, Listing, forecast_row
 from serve.security import VIEWER
-
-_Code = Annotated[str, Parameter(max_length=MAX_CODE_CHARS, pattern=NO_CONTROL)]
 
 
 class RunRow(ForecastRow, frozen=True, kw_only=True):
@@ -41,9 +38,7 @@ class RunRow(ForecastRow, frozen=True, kw_only=True):
 async def list_rows(
     session: AsyncSession,
     key: RunKey,
-    items: Annotated[
-        list[_Code] | None, Parameter(query="item", max_items=MOST_VALUES, description="One of these items.")
-    ] = None,
+    items: Annotated[Values | None, several("One of these items.", query="item")] = None,
     first: Annotated[date | None, Parameter(query="from", description="First week.")] = None,
     last: Annotated[date | None, Parameter(query="to", description="Last week.")] = None,
     limit: Limit = 50,

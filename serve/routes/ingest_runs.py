@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from litestar import Request, Router, get, post
 from litestar.datastructures import State, UploadFile
 from litestar.enums import RequestEncodingType
-from litestar.exceptions import ValidationException
 from litestar.params import Body, Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +21,7 @@ from db.repositories import sources
 from serve.job_schemas import JobOut, job_out
 from serve.mapping_schemas import MappingName, MappingOut
 from serve.parameters import Cursor, Limit, text_parameter
-from serve.problems import ERRORS, NotFound, TooLarge
+from serve.problems import ERRORS, Conflict, NotFound, TooLarge
 from serve.routes.mappings import every_mapping
 from serve.schemas import (
     IngestRunOut,
@@ -71,7 +70,7 @@ async def upload(
     # A Windows path knows both separators.
     name = PureWindowsPath(data.file.filename).name
     if name.strip(". ") == "":
-        raise ValidationException("file: it has no name", extra=[{"key": "file", "message": "it has no name"}])
+        raise Conflict("file: it has no name", {"file": "it has no name"})
     content = await data.file.read()
     if len(content) > connections.settings.upload_max_bytes:
         raise TooLarge(f"file: {len(content):,} bytes; at most {connections.settings.upload_max_bytes:,} are taken")

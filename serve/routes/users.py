@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import State
+from litestar.params import Parameter
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,7 +17,7 @@ from actors.owner import Connections
 from db.models import UserAccount
 from db.paging import fetch_page
 from db.repositories import tokens, users
-from serve.parameters import Cursor, Limit, Search
+from serve.parameters import TRIMMED, Cursor, Limit, Search, sorts
 from serve.passwords import Password, check_password, one_time_password
 from serve.preconditions import IfMatch, etag_headers, require_match
 from serve.problems import ERRORS, Conflict, NotFound
@@ -25,9 +26,10 @@ from serve.security import ADMIN, Role, User, act_for, hash_password
 
 # ASCII: what PostgreSQL and Python call lower case of other letters differs by the server's locale.
 Email = Annotated[
-    str, msgspec.Meta(pattern="^[!-?A-~]+@[!-?A-~]+$", max_length=320, examples=["maria.keller@example.com"])
+    str, msgspec.Meta(pattern=r"^[!-?A-~]+@[!-?A-~]+\Z", max_length=320, examples=["maria.keller@example.com"])
 ]
-PersonName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+PersonName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=TRIMMED)]
+UserId = Annotated[uuid.UUID, Parameter(description="Id of an account.")]
 Settable = msgspec.UnsetType
 
 
@@ -78,9 +80,9 @@ class AccountMade(AccountOut, frozen=True, kw_only=True):
 async def list_users(
     session: AsyncSession,
     search: Search = None,
-    role: Role | None = None,
-    active: bool | None = None,
-    sort: str | None = None,
+    role: Annotated[Role | None, Parameter(description="Only those of this role.")] = None,
+    active: Annotated[bool | None, Parameter(description="Only those that may log in, or may not.")] = None,
+    sort: Annotated[str | None, sorts(users.ORDER)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Listing[AccountOut]:
@@ -91,7 +93,7 @@ async def list_users(
 
 
 @get("/{user_id:uuid}", opt=ADMIN, responses=ERRORS, operation_id="getUser", summary="One account")
-async def get_user(session: AsyncSession, user_id: uuid.UUID) -> Response[AccountOut]:
+async def get_user(session: AsyncSession, user_id: UserId) -> Response[AccountOut]:
     """An account as it stands."""
     return _answer(await _existing(session, user_id))
 
@@ -121,7 +123,7 @@ async def create_user(request: Request[User, Any, Any], state: State, data: Acco
 
 @patch("/{user_id:uuid}", opt=ADMIN, responses=ERRORS, operation_id="changeUser", summary="Change an account")
 async def change_user(
-    request: Request[User, Any, Any], state: State, user_id: uuid.UUID, data: AccountPatch, if_match: IfMatch = None
+    request: Request[User, Any, Any], state: State, user_id: UserId, data: AccountPatch, if_match: IfMatch = None
 ) -> Response[AccountOut]:
     """Name, role, and whether it may log in; switched off, all its log-ins end. One active administrator must stay."""
     changes = {
@@ -132,7 +134,7 @@ async def change_user(
 
 @delete("/{user_id:uuid}", opt=ADMIN, responses=ERRORS, operation_id="deleteUser", summary="Switch an account off")
 async def delete_user(
-    request: Request[User, Any, Any], state: State, user_id: uuid.UUID, if_match: IfMatch = None
+    request: Request[User, Any, Any], state: State, user_id: UserId, if_match: IfMatch = None
 ) -> None:
     """It is kept, since history hangs on it, and can be switched on again. One active administrator must stay."""
     await _change(state.connections, request.user, user_id, {"active": False}, if_match)
@@ -147,7 +149,7 @@ async def delete_user(
     summary="Give an account a new password to begin with",
 )
 async def reset_password(
-    request: Request[User, Any, Any], state: State, user_id: uuid.UUID, data: ResetIn, if_match: IfMatch = None
+    request: Request[User, Any, Any], state: State, user_id: UserId, data: ResetIn, if_match: IfMatch = None
 ) -> Response[AccountMade]:
     """Ends all log-ins of the account; its user chooses a password of their own at the next one."""
     connections: Connections = state.connections
@@ -171,6 +173,8 @@ async def _change(
         require_match(if_match, account.revision)
         if admins == {user_id}:
             raise Conflict("this is the last active administrator: make another one first")
+        if str(user_id) == by.id and (takes_admin or "password_hash" in changes):
+            raise Conflict("this is your own account: another administrator has to do that")
         for name, value in changes.items():
             if getattr(account, name) != value:
                 setattr(account, name, value)

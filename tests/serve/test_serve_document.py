@@ -73,7 +73,9 @@ async def test_every_operation_says_who_may_call_it_and_how_it_fails(document: D
 async def test_every_parameter_body_and_answer_has_an_example_that_fits(document: Document) -> None:
     for name, operation in operations(document):
         for parameter in operation.get("parameters", ()):
-            assert "example" in parameter, f"{name}: a word for {parameter['name']} is missing in serve.examples.WORDS"
+            assert "example" in parameter, (
+                f"{name}: a word for {parameter['name']} is missing in serve.example_words.WORDS"
+            )
             validator(parameter["schema"], document).validate(parameter["example"])
         for part, content in contents(operation):
             schema = content.get("schema", {})
@@ -90,7 +92,7 @@ async def test_every_schema_is_described_and_has_an_example_that_fits(document: 
         if "enum" in schema:
             continue
         missing = [field for field, each in schema.get("properties", {}).items() if not _has_example(each)]
-        assert not missing, f"{name}: words for {missing} are missing in serve.examples.WORDS"
+        assert not missing, f"{name}: words for {missing} are missing in serve.example_words.WORDS"
         validator(schema, document).validate(schema["examples"][0])
 
 

@@ -74,6 +74,23 @@ async def test_replicas_share_one_bucket_and_it_is_forgotten_once_full(redis: Re
     await other.aclose()
 
 
+async def test_of_a_wide_limit_a_replica_takes_some_in_advance_and_never_gives_more(
+    redis: Redis, settings: Settings
+) -> None:
+    other = connect_redis(settings)
+    limiters = (RateLimiter(redis, 1000, 3600.0), RateLimiter(other, 1000, 3600.0))
+    assert (await limiters[0].take("somebody")).remaining == 999
+    asked = await redis.info("commandstats")
+    assert [(await limiters[0].take("somebody")).remaining for _ in range(9)] == list(range(998, 989, -1))
+    assert (await redis.info("commandstats"))["cmdstat_evalsha"] == asked["cmdstat_evalsha"], (
+        "handed out without asking"
+    )
+    verdicts = [await limiters[n % 2].take("somebody") for n in range(1100)]
+    assert sum(each.is_allowed for each in verdicts) == 990
+    assert not verdicts[-1].is_allowed
+    await other.aclose()
+
+
 async def test_no_limit_is_no_limit(redis: Redis) -> None:
     limiter = RateLimiter(redis, requests=0, window_s=10)
     assert [await limiter.take("somebody") for _ in range(50)] == [None] * 50
