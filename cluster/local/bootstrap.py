@@ -17,12 +17,20 @@ from settings import Settings
 
 # In the order files must be read: what others refer to comes first.
 INBOX_RULES = (
+    ("units*", "erp_units"),
+    ("item_categories*", "erp_item_categories"),
     ("items*", "erp_items"),
+    ("unit_conversions*", "erp_unit_conversions"),
     ("suppliers*", "erp_suppliers"),
     ("supplier_terms*", "erp_supplier_terms"),
     ("bom*", "erp_bom_lines"),
     ("work_centres*", "erp_work_centres"),
+    ("shifts*", "erp_shifts"),
+    ("planned_stops*", "erp_planned_stops"),
+    ("capacity_events*", "erp_capacity_events"),
+    ("calendar_days*", "erp_calendar_days"),
     ("routings*", "erp_routings"),
+    ("warehouses*", "erp_warehouses"),
     ("stock*", "erp_stock"),
     ("open_orders*", "erp_open_orders"),
     ("firm_orders*", "erp_firm_orders"),
