@@ -384,9 +384,9 @@ async def test_an_upload_without_a_known_mapping_or_name_changes_nothing(
 ) -> None:
     upload = f"{API}/sources/uploads"
     unknown = await operator.post(upload, files={"file": ("a.csv", b"a")}, data={"mapping": "nope"})
-    problem = assert_problem(unknown, 400)
+    problem = assert_problem(unknown, 409)
     assert problem["errors"][0]["field"] == "mapping"
-    assert "erp_items" in problem["detail"]
+    assert "'nope'" in problem["detail"]
     assert_problem(await operator.post(upload, files={"file": ("..", b"a")}, data={"mapping": "erp_items"}), 400)
     assert_problem(await operator.post(upload, files={"file": ("a.csv", b"a")}), 400)
     assert_problem(await operator.post(upload, data={"mapping": "erp_items"}), 400)
