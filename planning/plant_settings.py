@@ -57,7 +57,9 @@ class PlantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float, Meta(ge=0.01, le=1, description="Share of a warehouse in use that is critical.")
     ] = 0.95
     # An end of `\Z`, as `$` would let a final newline through.
-    currency: Annotated[str, Meta(max_length=3, pattern=r"^[A-Z]{3}\Z", description="Currency of all money, ISO 4217.")] = "EUR"
+    currency: Annotated[
+        str, Meta(max_length=3, pattern=r"^[A-Z]{3}\Z", description="Currency of all money, ISO 4217.")
+    ] = "EUR"
     company_name: Annotated[
         str, Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\Z", description="Name of the company.")
     ] = ""
