@@ -117,34 +117,34 @@ def _cors(settings: Settings) -> CORSConfig | None:
     return CORSConfig(allow_origins=list(settings.allowed_origins), expose_headers=EXPOSED_HEADERS)
 
 
+@asynccontextmanager
+async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    """What a replica holds while it serves, opened by the settings in the application's state."""
+    settings: Settings = app.state.settings
+    connections = Connections(settings, "api", trusted_s=CONNECTION_TRUSTED_S)
+    hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
+    app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
+    app.state["scrape_page"] = ScrapePage(connections)
+    app.state["data_changes"] = DataChanges(connections.events)
+    app.state["limiter"] = RateLimiter(connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s)
+    app.state["cache"] = cache = Cache(settings)
+    app.state["transfers"] = asyncio.Semaphore(AT_ONCE)
+    EVENT_CLIENTS.set_function(lambda: hub.clients)
+    await hub.start()
+    reporter = observe_connections(connections.engine, connections.redis, settings)
+    try:
+        yield
+    finally:
+        await reporter.stop()
+        await hub.stop()
+        await app.state.data_changes.close()
+        await cache.close()
+        await connections.close()
+
+
 def build_app(settings: Settings, predict: Predict) -> Litestar:
     """The API under /api/v1. `predict` forwards ad-hoc series to the forecaster."""
     start_observing(settings, "api")
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        connections = Connections(settings, "api", trusted_s=CONNECTION_TRUSTED_S)
-        hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
-        app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
-        app.state["scrape_page"] = ScrapePage(connections)
-        app.state["data_changes"] = DataChanges(connections.events)
-        app.state["limiter"] = RateLimiter(
-            connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s
-        )
-        app.state["cache"] = cache = Cache(settings)
-        app.state["transfers"] = asyncio.Semaphore(AT_ONCE)
-        EVENT_CLIENTS.set_function(lambda: hub.clients)
-        await hub.start()
-        reporter = observe_connections(connections.engine, connections.redis, settings)
-        try:
-            yield
-        finally:
-            await reporter.stop()
-            await hub.stop()
-            await app.state.data_changes.close()
-            await cache.close()
-            await connections.close()
-
     load_work_modules(settings.work_modules)
     jwt_auth, contract = build_auth(settings), Contract()
     app = Litestar(

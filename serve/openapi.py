@@ -220,6 +220,9 @@ def _complete(operation: dict[str, Any], role: str | None) -> None:
     elif role is not None:
         operation["description"] = f"{operation.get('description', '')}\n\nRole: {role} or above.".strip()
     for status, answer in operation["responses"].items():
+        # A header that is only told of has no type in Litestar's document, and must have one in OpenAPI's.
+        for header in answer.get("headers", {}).values():
+            header.setdefault("schema", {"type": "string"})
         if found := ERROR_HEADERS.get(int(status)):
             name, description, shape = found
             header = {"description": description, "required": True, "schema": dict(shape)}

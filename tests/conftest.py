@@ -33,6 +33,7 @@ CHROMIUM_FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 TEMPLATE = "fmrp_test_template"
+UNHURRIED = ("fsync", "synchronous_commit", "full_page_writes")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -52,6 +53,10 @@ def postgres_url(server_folder: Path) -> Iterator[str]:
         return
     server = EmbeddedPostgres(server_folder / "pg", "test")
     server.start()
+    # Nothing of a test has to outlive the machine; killed servers recover all the same.
+    asyncio.run(
+        _admin(server.url, *(f"ALTER SYSTEM SET {each} = off" for each in UNHURRIED), "SELECT pg_reload_conf()")
+    )
     yield server.url
     server.stop()
 

@@ -86,7 +86,7 @@ async def test_a_revoked_key_opens_nothing_and_stays_in_the_list(
 
 async def test_a_key_ends_at_its_time(app: Litestar, admin: httpx.AsyncClient, anyone: httpx.AsyncClient) -> None:
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
-    problem = assert_problem(await admin.post(KEYS, json={"name": "erp", "role": "viewer", "expires_at": past}), 400)
+    problem = assert_problem(await admin.post(KEYS, json={"name": "erp", "role": "viewer", "expires_at": past}), 409)
     assert [each["field"] for each in problem["errors"]] == ["expires_at"]
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     headers = {"X-API-Key": (await made(admin, expires_at=soon))["key"]}

@@ -188,7 +188,7 @@ async def test_a_new_password_needs_the_old_one_and_the_policy(
         json={"old_password": old, "new_password": new},
         headers=bearer(here["access_token"]),
     )
-    assert [each["field"] for each in assert_problem(answer, 400)["errors"]] == [field]
+    assert [each["field"] for each in assert_problem(answer, 409)["errors"]] == [field]
     assert (await refresh(anyone, here["refresh_token"])).status_code == 200
 
 

@@ -68,7 +68,7 @@ async def test_a_made_password_is_told_once_and_good_only_for_choosing_another(
 async def test_a_given_password_follows_the_policy(admin: httpx.AsyncClient, anyone: httpx.AsyncClient) -> None:
     for password in ("short", "bo@example.com"):
         body = {"email": "bo@example.com", "name": "Bo", "role": "viewer", "password": password}
-        problem = assert_problem(await admin.post(USERS, json=body), 400)
+        problem = assert_problem(await admin.post(USERS, json=body), 409)
         assert [each["field"] for each in problem["errors"]] == ["password"]
     account = await made(admin, password=PASSWORD)
     assert account["one_time_password"] is None
