@@ -81,7 +81,7 @@ async def test_the_states_of_a_job_are_listed_page_by_page_for_everybody(
     rest = (await viewer.get(path, params={"cursor": first["next_cursor"]})).json()
     assert [(event["state"], event["kind"], event["attempt"]) for event in rest["items"]] == [("cancelled", "plan", 0)]
     assert rest["next_cursor"] is None
-    assert_problem(await viewer.get(path, params={"cursor": "nonsense"}), 400)
+    assert_problem(await viewer.get(path, params={"cursor": "nonsense"}), 404)
     assert_problem(await viewer.get(f"{API}/jobs/{uuid.uuid4()}/events"), 404)
 
 
