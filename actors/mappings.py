@@ -92,8 +92,14 @@ async def find_mapping(session: AsyncSession, name: str) -> Template:
         return Template(found)
     saved = await mappings.find(session, name)
     if saved is None:
-        raise UnknownMapping(f"mapping: there is none named {name!r}")
+        raise await unknown_mapping(session, name)
     return of_saved(saved)
+
+
+async def unknown_mapping(session: AsyncSession, name: str) -> UnknownMapping:
+    """The error that names those there are."""
+    there = sorted({*shipped(), *(each.name for each in await mappings.every(session))})
+    return UnknownMapping(f"mapping: there is none named {name!r}; expected one of {', '.join(there)}")
 
 
 async def hold_mappings(session: AsyncSession, names: Collection[str]) -> set[str]:

@@ -7,7 +7,7 @@ import hashlib
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
-from actors.mappings import UnknownMapping, hold_mappings
+from actors.mappings import hold_mappings, unknown_mapping
 from db.models import Job
 from db.repositories import sources
 
@@ -18,10 +18,10 @@ async def start_upload(
     """Store a file and the job that takes it in; once this commits, neither can be lost.
 
     Raises:
-        UnknownMapping: there is no mapping of that name.
+        UnknownMapping: there is no mapping of that name; the message names those there are.
     """
     if await hold_mappings(session, [mapping]):
-        raise UnknownMapping(f"mapping: there is none named {mapping!r}")
+        raise await unknown_mapping(session, mapping)
     digest = hashlib.sha256(content).hexdigest()
     file_id = await sources.put_file(
         session, source=sources.UPLOAD, name=name, sha256=digest, content=content, mapping=mapping
