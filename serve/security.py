@@ -134,16 +134,12 @@ def build_auth(settings: Settings) -> JWTAuth[User]:
 
 
 def read_credential(headers: Mapping[str, str], auth: JWTAuth[User]) -> Credential | None:
-    """The credential in a request's headers (X-API-Key, or Authorization: Bearer with a token or a key); None without.
+    """The credential in a request's headers: Authorization (Bearer with a token or a key), else X-API-Key; or None.
 
     Raises:
         NotAuthorizedException: there is one and it is not ours, forged, or over.
     """
-    secret = headers.get("x-api-key")
-    if secret is None:
-        header = headers.get("authorization")
-        if not header:
-            return None
+    if header := headers.get("authorization"):
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer":
             raise NotAuthorizedException("expected a bearer token or an API key")
@@ -152,6 +148,10 @@ def read_credential(headers: Mapping[str, str], auth: JWTAuth[User]) -> Credenti
                 secret, secret=auth.token_secret, algorithm=auth.algorithm, issuer=[ISSUER], audience=[AUDIENCE]
             )
             return Credential(token.sub, token=token)
+    elif (key := headers.get("x-api-key")) is None:
+        return None
+    else:
+        secret = key
     if not secret.startswith(KEY_MARK):
         raise NotAuthorizedException("this is no API key of ours")
     hashed = digest(secret)
