@@ -67,6 +67,8 @@ WORDS: dict[str, Any] = {
     "units.key": "pcs",
     "item-categories.key": "pumps",
     "warehouses.key": "main",
+    "mappings.name": "erp_items",
+    "sources.key": "inbox",
     "forecast-runs.key": "latest",
     "planning-runs.key": "latest",
     "revision": 3,
