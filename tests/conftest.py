@@ -32,7 +32,9 @@ CHROMIUM_FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-TEMPLATE = "fmrp_test_template"
+# Processes that share a given server (pytest-xdist) each have a template and a Redis database of their own.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+TEMPLATE = f"fmrp_test_template_{WORKER}"
 UNHURRIED = ("fsync", "synchronous_commit", "full_page_writes")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -65,7 +67,7 @@ def postgres_url(server_folder: Path) -> Iterator[str]:
 def redis_server_url(server_folder: Path) -> Iterator[str]:
     """URL of a Redis that tests may empty."""
     if given := os.environ.get("FMRP_REDIS_URL"):
-        yield given
+        yield given if WORKER == "gw0" else f"{given}{'&' if '?' in given else '?'}db={WORKER.removeprefix('gw')}"
         return
     server = EmbeddedRedis(server_folder / "redis", "test", server_folder)
     server.start()
