@@ -285,7 +285,7 @@ def sales(rows: list[tuple[str, date, str | None, float]]) -> Ingested:
     frame = frame_of("sales_lines", made)
     empty = pl.DataFrame(schema=TARGETS["items"].schema())
     lines = pl.Series("line", range(2, 2 + len(made)), dtype=pl.Int64)
-    return Ingested("sales_lines", "line", frame, lines, empty, pl.DataFrame(), len(made), len(made), 0, 0)
+    return Ingested("sales_lines", "line", frame, empty, pl.DataFrame(), len(made), len(made), 0, 0, lines)
 
 
 async def test_sales_lines_become_daily_demand(connections: Connections) -> None:

@@ -106,7 +106,7 @@ async def test_plans_use_them(app: Litestar, admin: httpx.AsyncClient) -> None:
         made = await admin.post(f"{API}/calendar-days", json={"day": day, "working": working})
         assert made.status_code == 201, made.text
     connections = app.state.connections
-    _, _, parameters = await PlanningWork(connections)._load(date(2026, 11, 24))
+    _, _, parameters, _ = await PlanningWork(connections)._load(date(2026, 11, 24))
     assert parameters.weekmask == "1111000"
     assert parameters.holidays == {date(2026, 12, 25)}
     assert (parameters.firm_horizon_weeks, parameters.horizon_weeks) == (6, 12)
