@@ -69,9 +69,12 @@ class AccessMiddleware:
             raise NotAuthorizedException("log in first: send a bearer token or an API key")
         state = scope["litestar_app"].state
         limiter: RateLimiter = state.limiter
-        user, verdict = await asyncio.gather(
-            identify(state.connections, credential), limiter.take(credential.subject, cost)
-        )
+        if (verdict := limiter.take_held(credential.subject, cost)) is not None:
+            user = await identify(state.connections, credential)
+        else:
+            user, verdict = await asyncio.gather(
+                identify(state.connections, credential), limiter.take(credential.subject, cost)
+            )
         if user is None:
             # Made-up keys each have a bucket of their own, so whoever sends them is counted too.
             await self._count_address(scope, cost)

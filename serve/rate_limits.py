@@ -94,10 +94,8 @@ class RateLimiter:
         now = self._clock()
         if not self._requests or now < self._resting_until:
             return None
-        held = self._advances.get(subject)
-        if held is not None and held.left >= cost and now < held.until:
-            held.left -= cost
-            return replace(held.verdict, remaining=held.verdict.remaining + held.left)
+        if (verdict := self.take_held(subject, cost)) is not None:
+            return verdict
         try:
             async with asyncio.timeout(PATIENCE_S):
                 if cost < self._advance and (verdict := await self._ask(subject, self._advance)).is_allowed:
@@ -106,6 +104,14 @@ class RateLimiter:
         except (RedisError, OSError) as error:
             self._rest(error)
             return None
+
+    def take_held(self, subject: str, cost: int = 1) -> Verdict | None:
+        """Count a request against what is held in advance; None when that does not suffice."""
+        held = self._advances.get(subject)
+        if held is None or held.left < cost or self._clock() >= held.until:
+            return None
+        held.left -= cost
+        return replace(held.verdict, remaining=held.verdict.remaining + held.left)
 
     async def _ask(self, subject: str, cost: int) -> Verdict:
         arguments = [self._interval, self._requests, min(cost, self._requests)]

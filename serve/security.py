@@ -9,7 +9,8 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -144,9 +145,9 @@ def read_credential(headers: Mapping[str, str], auth: JWTAuth[User]) -> Credenti
         if scheme.lower() != "bearer":
             raise NotAuthorizedException("expected a bearer token or an API key")
         if not secret.startswith(KEY_MARK):
-            token = Token.decode(
-                secret, secret=auth.token_secret, algorithm=auth.algorithm, issuer=[ISSUER], audience=[AUDIENCE]
-            )
+            token = _decoded(secret, auth.token_secret, auth.algorithm)
+            if token.exp <= datetime.now(UTC):
+                raise NotAuthorizedException("this token is over: log in again, or refresh it")
             return Credential(token.sub, token=token)
     elif (key := headers.get("x-api-key")) is None:
         return None
@@ -156,6 +157,16 @@ def read_credential(headers: Mapping[str, str], auth: JWTAuth[User]) -> Credenti
         raise NotAuthorizedException("this is no API key of ours")
     hashed = digest(secret)
     return Credential(f"{_KEY_ID}{hashed.hex()}", key_hash=hashed)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(encoded: str, secret: str, algorithm: str) -> Token:
+    """What a token says, its signature checked once; whether its time is over is asked each time by the caller.
+
+    Raises:
+        NotAuthorizedException: forged, malformed, or over.
+    """
+    return Token.decode(encoded, secret=secret, algorithm=algorithm, issuer=[ISSUER], audience=[AUDIENCE])
 
 
 async def identify(connections: Connections, credential: Credential) -> User | None:
