@@ -78,7 +78,7 @@ def ingest(
         size = file.stat().st_size
         if size > settings.upload_max_bytes:
             raise ValueError(f"{file}: {size:,} bytes; at most {settings.upload_max_bytes:,} are taken")
-        return await start_upload(
+        job, _ = await start_upload(
             session,
             file.name,
             file.read_bytes(),
@@ -86,6 +86,7 @@ def ingest(
             requested_by="command line",
             max_attempts=settings.job_max_attempts,
         )
+        return job
 
     job = _run(start)
     _print_ingestion(job.result)

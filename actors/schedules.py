@@ -107,7 +107,11 @@ async def _start(session: AsyncSession, schedule: Schedule, now: datetime, max_a
 
 
 async def run_now(
-    session: AsyncSession, schedule: Schedule, requested_by: str, max_attempts: int
+    session: AsyncSession,
+    schedule: Schedule,
+    requested_by: str,
+    max_attempts: int,
+    idempotency_key: str | None = None,
 ) -> tuple[Job, list[Job]]:
     """Start a schedule's job; returns it, and what is new: it and its children, unless an equal one was there."""
     job, is_new = await jobs.start(
@@ -118,6 +122,8 @@ async def run_now(
         max_attempts=max_attempts,
         priority=schedule.priority,
         schedule_id=schedule.id,
+        idempotency_key=idempotency_key,
     )
-    schedule.last_run_at, schedule.last_job_id = await job_repository.clock(session), job.id
+    if idempotency_key is None or is_new:
+        schedule.last_run_at, schedule.last_job_id = await job_repository.clock(session), job.id
     return job, [job, *await job_repository.children(session, job.id)] if is_new else []

@@ -21,7 +21,8 @@ AfterWrite = Callable[[AsyncSession, Sequence[Mapping[str, Any]]], Awaitable[Seq
 class Resource:
     """A table as the API offers it. Without a target it can only be read.
 
-    Rows `within` a run (whose table that is) are listed below it: the path then has the run's id as `{key:str}`.
+    Rows `within` a run (whose table that is) are listed below it: the path then has the run's id as `{key:str}`. Pages
+    of a run never change but by what they show of the tables `kept_under`; given these, they are kept in the cache.
     `choices` are the values of fields that no target declares.
     """
 
@@ -36,6 +37,7 @@ class Resource:
     write: Role = "manager"
     after_write: AfterWrite | None = None
     within: RecordTable | None = None
+    kept_under: tuple[str, ...] = ()
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

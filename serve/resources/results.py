@@ -94,6 +94,7 @@ RESULTS: tuple[Resource, ...] = (
         about="How items are stocked, and how far their stock reaches without new orders",
         tag="Plans",
         within=results.PLANNING_RUNS,
+        kept_under=("item",),
     ),
     Resource(
         "models",

@@ -1,5 +1,7 @@
 """The routes of one resource. Annotations are real types here, as each resource has structs of its own."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -8,15 +10,17 @@ from litestar import MediaType, Request, Response, Router, delete, get, patch, p
 from litestar.datastructures import ResponseHeader, State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import record_writes, records
 from db.paging import fetch_page
 from db.records import LATEST
+from db.versions import version_of
 from serve.parameters import Cursor, Limit, sorts, text_parameter
 from serve.preconditions import IF_MATCH, etag, etag_headers, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
-from serve.resources.filters import list_parameters, narrowed, with_parameters
+from serve.resources.filters import list_parameters, narrowed, run_id_of, with_parameters
 from serve.resources.resource import Resource
 from serve.resources.schemas import Schemas, make_schemas, one_of
 from serve.resources.transfer_routes import transfer_handlers
@@ -55,17 +59,17 @@ def _list(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "cursor": (Cursor, None),
     }
 
-    async def list_rows(session: AsyncSession, **given: Any) -> Any:
+    async def list_rows(session: AsyncSession, state: State, **given: Any) -> Any:
         fields = given["fields"]
         shown = table.shown if fields is None else tuple(dict.fromkeys((*table.always_shown, *fields)))
-        query = await narrowed(session, resource, table.json_rows(shown), given)
-        page = await fetch_page(
-            session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
-        )
-        # Put into JSON by the database already: forty columns through Python cost more than the query.
-        rows = ",".join(row.json for row in page.rows)
-        end = msgspec.json.encode({"next_cursor": page.next_cursor, "total": page.total})
-        return Response(b'{"items":[' + rows.encode() + b"]," + end[1:], media_type=MediaType.JSON)
+        if resource.within is None or not resource.kept_under:
+            return Response(await _page(session, resource, shown, given), media_type=MediaType.JSON)
+        run_id = await run_id_of(session, resource.within, given["key"])
+        version = (await session.execute(select(version_of(resource.kept_under)))).scalar_one()
+        asked = sorted((name, value) for name, value in given.items() if value is not None and name != "key")
+        compute = partial(_page, session, resource, shown, {**given, "key": str(run_id)})
+        content = await state.cache.answer(resource.one, (run_id, version, repr(asked)), compute)
+        return Response(content, media_type=MediaType.JSON)
 
     return get(
         "/",
@@ -207,6 +211,18 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         return _answered(row)
 
     return restore_row
+
+
+async def _page(session: AsyncSession, resource: Resource, shown: tuple[str, ...], given: Mapping[str, Any]) -> bytes:
+    """A page as it is answered. The database puts rows into JSON: through Python they cost more than the query."""
+    table = resource.table
+    query = await narrowed(session, resource, table.json_rows(shown), given)
+    page = await fetch_page(
+        session, query, table.order, sort=given["sort"], limit=given["limit"], cursor=given["cursor"]
+    )
+    rows = ",".join(row.json for row in page.rows)
+    end: bytes = msgspec.json.encode({"next_cursor": page.next_cursor, "total": page.total})
+    return b'{"items":[' + rows.encode() + b"]," + end[1:]
 
 
 async def _existing(session: AsyncSession, resource: Resource, key: str) -> Any:

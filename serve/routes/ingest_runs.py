@@ -20,7 +20,7 @@ from db.paging import fetch_page
 from db.repositories import sources
 from serve.job_schemas import JobOut, job_out
 from serve.mapping_schemas import MappingName, MappingOut
-from serve.parameters import Cursor, Limit, text_parameter
+from serve.parameters import Cursor, IdempotencyKey, Limit, text_parameter
 from serve.problems import ERRORS, Conflict, NotFound, TooLarge
 from serve.routes.mappings import every_mapping
 from serve.schemas import (
@@ -64,8 +64,12 @@ async def upload(
     request: Request[User, Any, Any],
     state: State,
     data: Annotated[UploadIn, Body(media_type=RequestEncodingType.MULTI_PART)],
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
-    """Keep the file and enqueue its ingestion in one transaction: once answered, it cannot be lost."""
+    """Keep the file and enqueue its ingestion in one transaction: once answered, it cannot be lost.
+
+    The same idempotency key with the same file gives the job it has started before.
+    """
     connections: Connections = state.connections
     # A Windows path knows both separators.
     name = PureWindowsPath(data.file.filename).name
@@ -75,15 +79,17 @@ async def upload(
     if len(content) > connections.settings.upload_max_bytes:
         raise TooLarge(f"file: {len(content):,} bytes; at most {connections.settings.upload_max_bytes:,} are taken")
     async with connections.sessions.begin() as session:
-        job = await start_upload(
+        job, is_new = await start_upload(
             session,
             name,
             content,
             data.mapping,
             requested_by=request.user.email,
             max_attempts=connections.settings.job_max_attempts,
+            idempotency_key=idempotency_key,
         )
-    await connections.events.publish(job_event(job))
+    if is_new:
+        await connections.events.publish(job_event(job))
     return job_out(job)
 
 

@@ -21,7 +21,7 @@ from db.paging import Order, fetch_page
 from db.repositories import jobs as job_repository
 from db.repositories import schedules as repository
 from serve.job_schemas import CRON, JobOut, ScheduleIn, ScheduleOut, job_out, schedule_out
-from serve.parameters import Cursor, Limit, choice, sorts, text_parameter
+from serve.parameters import Cursor, IdempotencyKey, Limit, choice, sorts, text_parameter
 from serve.preconditions import IfMatch, etag_headers, require_match
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.routes.jobs import check_parameters, publish
@@ -95,13 +95,15 @@ async def delete_schedule(
     operation_id="runSchedule",
     summary="Start a schedule's job now",
 )
-async def run_schedule(request: Request[User, Any, Any], state: State, schedule_id: ScheduleId) -> JobOut:
-    """Beside its times, which stay as they are."""
+async def run_schedule(
+    request: Request[User, Any, Any], state: State, schedule_id: ScheduleId, idempotency_key: IdempotencyKey = None
+) -> JobOut:
+    """Beside its times, which stay as they are. The same idempotency key gives the job it has started before."""
     connections: Connections = state.connections
     async with connections.sessions.begin() as session:
         schedule = await _existing(session, schedule_id, lock=True)
         job, changed = await schedules.run_now(
-            session, schedule, request.user.email, connections.settings.job_max_attempts
+            session, schedule, request.user.email, connections.settings.job_max_attempts, idempotency_key
         )
     await publish(connections, changed)
     return job_out(job)

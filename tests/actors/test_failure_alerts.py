@@ -29,7 +29,7 @@ async def stored(connections: Connections) -> list[tuple[Any, ...]]:
 async def upload(connections: Connections, content: str) -> None:
     """Take in a file of items."""
     async with connections.sessions.begin() as session:
-        job = await start_upload(
+        job, _ = await start_upload(
             session, "items.csv", content.encode(), "erp_items", requested_by="anna", max_attempts=4
         )
     assert (await perform(connections, IngestionWork(connections), job.id)).end == "done"

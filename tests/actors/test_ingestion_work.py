@@ -378,7 +378,7 @@ async def upload(
 ) -> tuple[Outcome, Job]:
     raw = content.encode() if isinstance(content, str) else content
     async with connections.sessions.begin() as session:
-        job = await start_upload(session, name, raw, mapping, requested_by="anna", max_attempts=4)
+        job, _ = await start_upload(session, name, raw, mapping, requested_by="anna", max_attempts=4)
     outcome = await perform(connections, IngestionWork(connections), job.id)
     if outcome.end != "done":
         async with connections.sessions.begin() as session:
@@ -430,7 +430,8 @@ async def test_an_upload_whose_attempt_died_before_its_end_is_not_taken_twice(
     connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connections.sessions.begin() as session:
-        job = await start_upload(session, "items.csv", ITEMS.encode(), "erp_items", requested_by="anna", max_attempts=4)
+        upload = start_upload(session, "items.csv", ITEMS.encode(), "erp_items", requested_by="anna", max_attempts=4)
+        job, _ = await upload
 
     async def dies(*_: Any, **__: Any) -> None:
         raise Killed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from datetime import date
@@ -376,6 +377,23 @@ class TestSmallUploads:
             )
             assert f"at most {limit}" in assert_problem(answer, 413)["detail"]
         assert await queued(app) == []
+
+
+async def test_an_upload_sent_again_with_its_key_starts_one_job(app: Litestar, operator: httpx.AsyncClient) -> None:
+    async def send(content: bytes, key: str) -> httpx.Response:
+        files = {"file": ("items.csv", content)}
+        headers = {"Idempotency-Key": key}
+        return await operator.post(
+            f"{API}/sources/uploads", files=files, data={"mapping": "erp_items"}, headers=headers
+        )
+
+    answers = [await send(b"code", "monday") for _ in range(2)]
+    answers += await asyncio.gather(*(send(b"code", "monday") for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [202] * 5
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert_problem(await send(b"other", "monday"), 409)
+    assert (await send(b"other", "tuesday")).json()["id"] != answers[0].json()["id"]
+    assert len(await queued(app)) == 2
 
 
 async def test_an_upload_without_a_known_mapping_or_name_changes_nothing(

@@ -85,6 +85,21 @@ async def test_stock_parameters_of_a_run(viewer: httpx.AsyncClient, planned: uui
     assert [each["item"] for each in await rows(viewer, path, sort="abc", cursor=page["next_cursor"])] == ["C%50"]
 
 
+async def test_stock_parameters_are_kept_in_redis_and_never_older_than_their_items(
+    app: Litestar, by_role: dict[str, httpx.AsyncClient], planned: uuid.UUID
+) -> None:
+    viewer, redis = by_role["viewer"], app.state.connections.redis
+    first = await rows(viewer, f"{LATEST}/stock-parameters", sort="item")
+    assert len(await redis.keys("fmrp:cache:stock parameter:*")) == 1
+    assert await rows(viewer, f"{LATEST}/stock-parameters", sort="item") == first
+    assert await rows(viewer, f"{API}/planning-runs/{planned}/stock-parameters", sort="item") == first
+    assert len(await redis.keys("fmrp:cache:stock parameter:*")) == 1, "the same page, however the run is named"
+    item = first[0]["item"]
+    renamed = await by_role["manager"].patch(f"{API}/items/{item}", json={"name": "Renamed"})
+    assert renamed.status_code == 200
+    assert (await rows(viewer, f"{LATEST}/stock-parameters", sort="item"))[0]["item_name"] == "Renamed"
+
+
 async def test_action_messages_and_pegging_of_a_run(viewer: httpx.AsyncClient, planned: uuid.UUID) -> None:
     messages = await rows(viewer, f"{LATEST}/action-messages")
     assert [(each["kind"], each["open_order"], each["rank"]) for each in messages] == [
