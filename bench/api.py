@@ -15,6 +15,7 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from bench.events import percentile
 from cluster.local.attach import attached
 from cluster.local.redis import free_port
 from cluster.local.stack import Stack
@@ -120,11 +121,6 @@ async def load(client: httpx.AsyncClient, seconds: float, rate: float, seed: int
     return took
 
 
-def p95(values: list[float]) -> float:
-    """95th percentile."""
-    return sorted(values)[int(0.95 * len(values))]
-
-
 async def measure(stack: Stack, seconds: float, rounds: int) -> None:
     """Print p50 and p95 of each kind, and its ratio to the ping, as the median of some rounds with their spread."""
     login = {"email": stack.settings.admin_email, "password": stack.first_password}
@@ -136,8 +132,8 @@ async def measure(stack: Stack, seconds: float, rounds: int) -> None:
         results = [await load(client, seconds, RATE, seed) for seed in range(1, rounds + 1)]
     print(f"{ITEMS:,} items, {ITEMS * DAYS:,} rows of demand, {RATE:.0f} requests/s, {rounds} x {seconds:.0f} s")
     for name in results[0]:
-        p95s = [p95(result[name]) for result in results]
-        ratios = [p95(result[name]) / p95(result["ping"]) for result in results]
+        p95s = [percentile(result[name], 0.95) for result in results]
+        ratios = [percentile(result[name], 0.95) / percentile(result["ping"], 0.95) for result in results]
         middle, ratio = statistics.median(p95s), statistics.median(ratios)
         verdict = (
             ""
@@ -146,7 +142,7 @@ async def measure(stack: Stack, seconds: float, rounds: int) -> None:
         )
         p50 = statistics.median(statistics.median(result[name]) for result in results)
         print(f"  {name:<15} p50 {p50:5.1f} ms, p95 {middle:5.1f} ms ({min(p95s):.1f} to {max(p95s):.1f}){verdict}")
-    worst = max(statistics.median(p95(result[name]) for result in results) for name in results[0])
+    worst = max(statistics.median(percentile(result[name], 0.95) for result in results) for name in results[0])
     print(f"  slowest p95 = {worst / P95_LIMIT_MS:.2f} x the limit of {P95_LIMIT_MS:.0f} ms")
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
-from pathlib import Path
 
 import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from cluster.local.postgres import EmbeddedPostgres
-from db import migrate
+from bench.fresh import migrated_postgres
 from db.copy import stage
 from db.repositories import targets
 
@@ -76,14 +73,8 @@ async def _time(engine: object, action: Callable[[AsyncSession], Awaitable[None]
 
 def main() -> None:
     """Measure on a fresh embedded PostgreSQL."""
-    with tempfile.TemporaryDirectory(prefix="fmrp-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "pg", "bench")
-        server.start()
-        try:
-            migrate.upgrade(server.url)
-            asyncio.run(measure(server.url))
-        finally:
-            server.stop()
+    with migrated_postgres() as url:
+        asyncio.run(measure(url))
 
 
 if __name__ == "__main__":

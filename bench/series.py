@@ -9,18 +9,16 @@ import asyncio
 import os
 import random
 import statistics
-import tempfile
 import time
 import uuid
 from datetime import date, timedelta
-from pathlib import Path
 
 import asyncpg
 import polars as pl
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from cluster.local.postgres import EmbeddedPostgres
+from bench.fresh import migrated_postgres
 from db import migrate, rollups
 from db.repositories import items, plant, targets
 from settings import normalise_database_url
@@ -150,14 +148,8 @@ def main() -> None:
     if given := os.environ.get("FMRP_DATABASE_URL"):
         asyncio.run(measure_on(normalise_database_url(given)))
         return
-    with tempfile.TemporaryDirectory(prefix="fmrp-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "pg", "bench")
-        server.start()
-        try:
-            migrate.upgrade(server.url)
-            asyncio.run(measure(server.url))
-        finally:
-            server.stop()
+    with migrated_postgres() as url:
+        asyncio.run(measure(url))
 
 
 if __name__ == "__main__":

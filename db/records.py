@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -115,18 +115,18 @@ class RecordTable:
         """Whether a single code names a row."""
         return self.key == ("code",)
 
-    @property
+    @cached_property
     def fields(self) -> tuple[str, ...]:
         """Its fields in the order of the model, references by their field's name."""
         return (*self.columns, *(name for name in self.references if name not in self.columns))
 
-    @property
+    @cached_property
     def shown(self) -> tuple[str, ...]:
         """All names a row can be shown with."""
         kept = [name for name in ("feed", "created_at", "updated_at", "deleted_at") if name in self.table.c]
         return (*self.always_shown, *self.fields, *self.looked_up, *self.extras, *kept)
 
-    @property
+    @cached_property
     def always_shown(self) -> tuple[str, ...]:
         """What a row is shown with even when only some fields are asked for."""
         return tuple(name for name in _FIRST_SHOWN if name in self.table.c)
@@ -209,7 +209,7 @@ class RecordTable:
         """Whether there is text to search."""
         return bool(self._searched())
 
-    @property
+    @cached_property
     def order(self) -> Order:
         """By any of its fields; the natural key's first one unless asked otherwise."""
         names = [

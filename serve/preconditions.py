@@ -7,11 +7,11 @@ write whose If-Match names another revision is refused with 412; without If-Matc
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
+from litestar import Request, Response
+from litestar.datastructures import ResponseHeader
 from litestar.exceptions import ValidationException
-from litestar.openapi.spec import OpenAPIHeader, Schema
-from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import Parameter
 
 from serve.problems import PreconditionFailed
@@ -29,10 +29,9 @@ IfMatch = Annotated[
 ]
 """Type of a handler's `if_match: IfMatch = None`."""
 
-ETAG_HEADER = OpenAPIHeader(
-    schema=Schema(type=OpenAPIType.STRING, examples=['"3"']), description="Revision of the row, for If-Match"
-)
-"""Documents the header of an answer."""
+ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
+LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
+"""Document the headers of an answer."""
 
 # RFC 9110: any visible character but the quote, and bytes above ASCII.
 _TAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
@@ -46,6 +45,13 @@ def etag(revision: int) -> str:
 def etag_headers(revision: int) -> dict[str, str]:
     """The header of an answer that shows a row at that revision."""
     return {"ETag": etag(revision)}
+
+
+def not_modified(request: Request[Any, Any, Any], revision: int) -> Response[Any] | None:
+    """The answer to a client that has this revision already (If-None-Match); None for any other."""
+    if request.headers.get("if-none-match") != etag(revision):
+        return None
+    return Response(None, status_code=304, headers=etag_headers(revision))
 
 
 def parse_if_match(header: str) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 from litestar import MediaType, Request, Response, Router, delete, get, patch, post
-from litestar.datastructures import ResponseHeader, State
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from sqlalchemy import select
@@ -18,7 +18,7 @@ from db.paging import fetch_page
 from db.records import LATEST
 from db.versions import version_of
 from serve.parameters import Cursor, Limit, sorts, text_parameter
-from serve.preconditions import IF_MATCH, etag, etag_headers, require_match
+from serve.preconditions import ETAG, IF_MATCH, LOCATION, etag_headers, not_modified, require_match
 from serve.problems import ERRORS, NotFound, RuleBroken
 from serve.resources.filters import list_parameters, narrowed, run_id_of, with_parameters
 from serve.resources.resource import Resource
@@ -28,8 +28,6 @@ from serve.schemas import Listing
 from serve.security import User, act_for, acting_for
 
 Key = Annotated[str, text_parameter("Id of the row, or its code where it has one.")]
-_ETAG = ResponseHeader(name="ETag", description="Revision of the row, for If-Match.", documentation_only=True)
-_LOCATION = ResponseHeader(name="Location", description="Where the row is.", documentation_only=True)
 
 
 def make_router(resource: Resource, upload_max_bytes: int) -> Router:
@@ -88,15 +86,15 @@ def _read(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "/{key:str}",
         opt={"role": resource.read},
         responses=ERRORS,
-        response_headers=[_ETAG] if "revision" in resource.table.table.c else None,
+        response_headers=[ETAG] if "revision" in resource.table.table.c else None,
         operation_id=f"get{resource.name_one}",
         summary=f"One {resource.one}",
         description=f"By its id{_or_else(resource)}.",
     )
     async def read_row(request: Request[User, Any, Any], session: AsyncSession, key: Key) -> Response[answer]:  # type: ignore[valid-type]
         row = await _existing(session, resource, key)
-        if "revision" in resource.table.table.c and request.headers.get("if-none-match") == etag(row.revision):
-            return Response(None, status_code=304, headers=etag_headers(row.revision))
+        if "revision" in resource.table.table.c and (known := not_modified(request, row.revision)) is not None:
+            return known
         return _answered(row)
 
     return read_row
@@ -115,7 +113,7 @@ def _create(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "/",
         opt={"role": resource.write},
         responses=ERRORS,
-        response_headers=[_ETAG, _LOCATION],
+        response_headers=[ETAG, LOCATION],
         operation_id=f"create{resource.name_one}",
         summary=f"Add a {resource.one}",
         description=f"{resource.about}. 409 when there is one with this {' and '.join(table.key)} already.",
@@ -143,7 +141,7 @@ def _change(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "/{key:str}",
         opt={"role": resource.write},
         responses=ERRORS,
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
         operation_id=f"change{resource.name_one}",
         summary=f"Change a {resource.one}",
         description=f"What is left out stays, null clears. {IF_MATCH}",
@@ -196,7 +194,7 @@ def _restore(resource: Resource, schemas: Schemas) -> HTTPRouteHandler:
         "/{key:str}/restore",
         opt={"role": resource.write},
         responses=ERRORS,
-        response_headers=[_ETAG],
+        response_headers=[ETAG],
         status_code=200,
         operation_id=f"restore{resource.name_one}",
         summary=f"Bring back a deleted {resource.one}",

@@ -43,6 +43,12 @@ class FileIn:
 
     file: UploadFile
 
+    @property
+    def name(self) -> str:
+        """What it is called, without folders; `file` when it is called nothing."""
+        # A Windows path knows both separators.
+        return PureWindowsPath(self.file.filename).name.strip(". ") or "file"
+
 
 def transfer_handlers(resource: Resource, schemas: Schemas, upload_max_bytes: int) -> list[HTTPRouteHandler]:
     """The routes; of what can only be read, export alone."""
@@ -95,10 +101,8 @@ def _import(resource: Resource, upload_max_bytes: int) -> HTTPRouteHandler:
         data: Annotated[FileIn, Body(media_type=RequestEncodingType.MULTI_PART)],
         dry_run: DryRun = False,
     ) -> TransferReport:
-        # A Windows path knows both separators.
-        name = PureWindowsPath(data.file.filename).name.strip(". ") or "file"
         async with state.transfers:
-            read = file_reader(resource, await data.file.read(), name, upload_max_bytes)
+            read = file_reader(resource, await data.file.read(), data.name, upload_max_bytes)
             return await _taken(state, resource, read, request.user.email, dry_run)
 
     return import_file

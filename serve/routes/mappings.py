@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import PureWindowsPath
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 import polars as pl
 from litestar import Request, Response, Router, delete, get, patch, post
-from litestar.datastructures import ResponseHeader, State
+from litestar.datastructures import State
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, Parameter
 from sqlalchemy import func
@@ -37,7 +36,7 @@ from serve.mapping_schemas import (
     definition_of,
 )
 from serve.parameters import text_parameter
-from serve.preconditions import etag, etag_headers, require_match
+from serve.preconditions import ETAG, IF_MATCH, LOCATION, etag_headers, not_modified, require_match
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.resources.transfer_routes import FileIn
 from serve.schemas import Listing, RejectedRowOut
@@ -46,9 +45,6 @@ from serve.security import MANAGER, OPERATOR, VIEWER, User, act_for
 PREVIEWED = 50
 """Rows of a file that a preview shows."""
 
-_ETAG = ResponseHeader(name="ETag", description="Revision of the mapping, for If-Match.", documentation_only=True)
-_LOCATION = ResponseHeader(name="Location", description="Where the mapping is.", documentation_only=True)
-_IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
 NamedMapping = Annotated[
     str, Parameter(min_length=1, max_length=63, pattern=MAPPING_NAME, description="Name of a mapping.")
 ]
@@ -77,7 +73,7 @@ async def every_mapping(session: AsyncSession) -> list[MappingOut]:
     "/{name:str}",
     opt=VIEWER,
     responses=ERRORS,
-    response_headers=[_ETAG],
+    response_headers=[ETAG],
     operation_id="getMapping",
     summary="One mapping",
 )
@@ -88,8 +84,8 @@ async def get_mapping(
     if (found := shipped().get(name)) is not None:
         return Response(MappingDetail(name=name, own=False, id=None, revision=None, definition=definition_of(found)))
     saved = await _existing(session, name)
-    if request.headers.get("if-none-match") == etag(saved.revision):
-        return Response(None, status_code=304, headers=etag_headers(saved.revision))  # type: ignore[arg-type]
+    if (known := not_modified(request, saved.revision)) is not None:
+        return known
     return _answer(saved)
 
 
@@ -97,7 +93,7 @@ async def get_mapping(
     "/",
     opt=MANAGER,
     responses=ERRORS,
-    response_headers=[_ETAG, _LOCATION],
+    response_headers=[ETAG, LOCATION],
     operation_id="createMapping",
     summary="Save a mapping",
     description="409 when the name is taken, or when the definition contradicts itself or the table it fills.",
@@ -123,11 +119,11 @@ async def create_mapping(request: Request[User, Any, Any], state: State, data: M
     "/{name:str}",
     opt=MANAGER,
     responses=ERRORS,
-    response_headers=[_ETAG],
+    response_headers=[ETAG],
     operation_id="changeMapping",
     summary="Change a mapping",
     description=f"What is left out stays, null sets back to the default; lists and columns are replaced whole."
-    f" Files that are handed in again are then read anew. 409 for one that is shipped. {_IF_MATCH}",
+    f" Files that are handed in again are then read anew. 409 for one that is shipped. {IF_MATCH}",
 )
 async def change_mapping(
     request: Request[User, Any, Any],
@@ -160,7 +156,7 @@ async def change_mapping(
     responses=ERRORS,
     operation_id="deleteMapping",
     summary="Delete a mapping",
-    description=f"409 while a source uses it, and for one that is shipped. {_IF_MATCH}",
+    description=f"409 while a source uses it, and for one that is shipped. {IF_MATCH}",
 )
 async def delete_mapping(request: Request[User, Any, Any], state: State, name: NamedMapping) -> None:
     """Runs that were made with it stay on record."""
@@ -187,7 +183,6 @@ async def preview_mapping(
     state: State, name: NamedMapping, data: Annotated[FileIn, Body(media_type=RequestEncodingType.MULTI_PART)]
 ) -> MappingPreview:
     """The same reading as of an upload."""
-    file_name = PureWindowsPath(data.file.filename).name.strip(". ") or "file"
     limits = replace(Limits(), max_bytes=state.connections.settings.upload_max_bytes)
     async with state.connections.sessions() as session:
         try:
@@ -197,7 +192,7 @@ async def preview_mapping(
         known = KnownCodes(**await known_codes(session, TARGETS[mapping.target].references()))
     try:
         async with state.transfers:
-            found = await asyncio.to_thread(ingest, await data.file.read(), file_name, mapping, known, limits)
+            found = await asyncio.to_thread(ingest, await data.file.read(), data.name, mapping, known, limits)
     except IngestionError as error:
         raise Conflict(str(error), {"file": str(error)}) from error
     return _preview(found)

@@ -4,7 +4,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 from litestar import Request, Response, Router, get, patch
-from litestar.datastructures import ResponseHeader, State
+from litestar.datastructures import State
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,11 +12,9 @@ from actors.plant_settings import deployment_defaults
 from db.audit import act_as
 from db.repositories import plant_settings
 from planning.plant_settings import PlantSettings, in_force
-from serve.preconditions import etag, etag_headers, require_match
+from serve.preconditions import ETAG, etag_headers, not_modified, require_match
 from serve.problems import ERRORS, FieldError, RuleBroken
 from serve.security import ADMIN, VIEWER, User
-
-_ETAG = ResponseHeader(name="ETag", description="Revision of the settings, for If-Match.", documentation_only=True)
 
 
 class PlantSettingsAnswer(PlantSettings, frozen=True, kw_only=True):
@@ -44,7 +42,7 @@ PlantSettingsChange = msgspec.defstruct(
     "/",
     opt=VIEWER,
     responses=ERRORS,
-    response_headers=[_ETAG],
+    response_headers=[ETAG],
     operation_id="getSettings",
     summary="Settings of the plant",
 )
@@ -53,8 +51,8 @@ async def get_settings(
 ) -> Response[PlantSettingsAnswer]:
     """All settings as they are in force."""
     stored, revision = await plant_settings.read(session)
-    if request.headers.get("if-none-match") == etag(revision):
-        return Response(None, status_code=304, headers=etag_headers(revision))  # type: ignore[arg-type]
+    if (known := not_modified(request, revision)) is not None:
+        return known
     return _answered(state, stored, revision)
 
 
@@ -62,7 +60,7 @@ async def get_settings(
     "/",
     opt=ADMIN,
     responses=ERRORS,
-    response_headers=[_ETAG],
+    response_headers=[ETAG],
     operation_id="changeSettings",
     summary="Change settings of the plant",
     description=(

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
-from litestar.datastructures import ResponseHeader, State
+from litestar.datastructures import State
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,7 +20,7 @@ from db.repositories import sources
 from fmrp_sdk import Connector, LoadReport
 from serve.job_schemas import JobOut, job_out
 from serve.parameters import IdempotencyKey, text_parameter
-from serve.preconditions import etag, etag_headers, require_match
+from serve.preconditions import ETAG, IF_MATCH, LOCATION, etag_headers, not_modified, require_match
 from serve.problems import ERRORS, Conflict, NotFound
 from serve.routes.jobs import publish
 from serve.schemas import Listing
@@ -40,9 +40,6 @@ CHECK_PATIENCE_S = 8.0
 # Paths beside the sources', and the uploads', which belong to no connector.
 RESERVED = frozenset({"connectors", "mappings", "runs", "uploads", sources.UPLOAD})
 
-_ETAG = ResponseHeader(name="ETag", description="Revision of the source, for If-Match.", documentation_only=True)
-_LOCATION = ResponseHeader(name="Location", description="Where the source is.", documentation_only=True)
-_IF_MATCH = "With If-Match (the ETag it was read with) it is refused with 412 once somebody else has changed it."
 Key = Annotated[str, text_parameter("Code or id of a source.")]
 
 
@@ -61,15 +58,15 @@ async def list_connectors(state: State) -> Listing[ConnectorOut]:
 
 
 @get(
-    "/{key:str}", opt=VIEWER, responses=ERRORS, response_headers=[_ETAG], operation_id="getSource", summary="One source"
+    "/{key:str}", opt=VIEWER, responses=ERRORS, response_headers=[ETAG], operation_id="getSource", summary="One source"
 )
 async def get_source(
     request: Request[User, Any, Any], session: AsyncSession, state: State, key: Key
 ) -> Response[SourceOut]:
     """By its code or id, without its secrets."""
     source = await _existing(session, key)
-    if request.headers.get("if-none-match") == etag(source.revision):
-        return Response(None, status_code=304, headers=etag_headers(source.revision))  # type: ignore[arg-type]
+    if (known := not_modified(request, source.revision)) is not None:
+        return known
     return _answer(state, source)
 
 
@@ -77,7 +74,7 @@ async def get_source(
     "/",
     opt=ADMIN,
     responses=ERRORS,
-    response_headers=[_ETAG, _LOCATION],
+    response_headers=[ETAG, LOCATION],
     operation_id="createSource",
     summary="Add a source",
     description="409 when the code is taken, the connector is not installed or does not take this configuration, or a"
@@ -105,11 +102,11 @@ async def create_source(request: Request[User, Any, Any], state: State, data: So
     "/{key:str}",
     opt=ADMIN,
     responses=ERRORS,
-    response_headers=[_ETAG],
+    response_headers=[ETAG],
     operation_id="changeSource",
     summary="Change a source",
     description=f"What is left out stays. `config` is replaced whole, but for its secrets: one left out or given as"
-    f' "(set)" stays, null clears it. Where reading went on stays too, unless the connector changes. {_IF_MATCH}',
+    f' "(set)" stays, null clears it. Where reading went on stays too, unless the connector changes. {IF_MATCH}',
 )
 async def change_source(
     request: Request[User, Any, Any], state: State, key: Key, data: SourceChange
@@ -135,7 +132,7 @@ async def change_source(
     responses=ERRORS,
     operation_id="deleteSource",
     summary="Delete a source",
-    description=f"It is hidden and no longer read, as runs and files hang on it, and can be restored. {_IF_MATCH}",
+    description=f"It is hidden and no longer read, as runs and files hang on it, and can be restored. {IF_MATCH}",
 )
 async def delete_source(request: Request[User, Any, Any], state: State, key: Key) -> None:
     """Its code stays taken."""
@@ -152,7 +149,7 @@ async def delete_source(request: Request[User, Any, Any], state: State, key: Key
     "/{key:str}/restore",
     opt=ADMIN,
     responses=ERRORS,
-    response_headers=[_ETAG],
+    response_headers=[ETAG],
     status_code=200,
     operation_id="restoreSource",
     summary="Bring back a deleted source",
