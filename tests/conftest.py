@@ -6,6 +6,7 @@ Every test gets a database of its own, cloned from a migrated template, and an e
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -37,6 +38,11 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 TEMPLATE = f"fmrp_test_template_{WORKER}"
 UNHURRIED = ("fsync", "synchronous_commit", "full_page_writes")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_unconfigure() -> None:
+    """Collecting an application that has made its document can crash the interpreter: at exit it is left alone."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
