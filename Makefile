@@ -46,11 +46,13 @@ format: $(VENV)/development ## Format the code
 lock: $(VENV)/development ## Write what is installed now into requirements/
 	@$(BIN)/python requirements/lock.py
 
-$(VENV)/runtime: requirements/runtime.txt pyproject.toml plugins/sdk/pyproject.toml plugins/folder/pyproject.toml
+PLUGINS := sdk folder erp_sftp erp_db erp_api imap gmail
+
+$(VENV)/runtime: requirements/runtime.txt pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 	@echo "Setting up the virtual environment (once, a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --requirement requirements/runtime.txt
-	@$(INSTALL) --no-deps --no-build-isolation --editable plugins/sdk --editable plugins/folder --editable .
+	@$(INSTALL) --no-deps --no-build-isolation $(PLUGINS:%=--editable plugins/%) --editable .
 	@touch $@
 
 $(VENV)/development: $(VENV)/runtime requirements/development.txt

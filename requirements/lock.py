@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-OURS = {"forecasting-mrp", "fmrp-sdk", "fmrp-folder"}
+PLUGINS = (HERE.parent / "plugins").glob("*/pyproject.toml")
+OURS = {"forecasting-mrp", *(f"fmrp-{path.parent.name.replace('_', '-')}" for path in PLUGINS)}
 # Builds our own editable packages without an isolated download.
 BUILD = ("setuptools",)
 

@@ -1,0 +1,1 @@
+"""Connector for records of a REST API."""

@@ -1,0 +1,1 @@
+"""Connector for tables and queries of a database."""

@@ -1,0 +1,1 @@
+"""Connector for files from an SFTP server."""

@@ -1,0 +1,1 @@
+"""Connector for attachments of mails in Gmail."""
