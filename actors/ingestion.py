@@ -30,7 +30,7 @@ from db.models import IngestRun, Source, SourceFile
 from db.records import codes as known_codes
 from db.repositories import alerts, jobs, sources, targets
 from db.repositories.alerts import Finding
-from fmrp_sdk import Batch, LoadReport, SkippableError, load_connectors
+from fmrp_sdk import FileBatch, LoadReport, SkippableError, State, load_connectors
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
 from ingestion.limits import Limits
@@ -130,31 +130,32 @@ class IngestionWork:
             raise UnknownSource(f"source {source.code}: connector {source.connector!r} is not installed")
         connector = loaded.connector()
         config = loaded.connector.config_model.model_validate(source.config)
-        batches = iter(connector.read(config, source.state or None))
+        batches: Any = connector.read(config, source.state or None)
         count = 0
         while (batch := await run.in_thread(next, batches, None)) is not None:
             count += 1
-            run.report(0.1 * (1 - 0.9**count), "fetching", batch.file.name)
-            await self._keep(run, source, batch)
+            assert isinstance(batch.content, FileBatch)
+            run.report(0.1 * (1 - 0.9**count), "fetching", batch.content.name)
+            await self._keep(run, source, batch.content, batch.state)
 
-    async def _keep(self, run: JobRun, source: Source, batch: Batch) -> None:
+    async def _keep(self, run: JobRun, source: Source, file: FileBatch, state: State) -> None:
         try:
-            content, problem = await run.in_thread(batch.file.read), ""
+            content, problem = await file.read(), ""
         except SkippableError as error:
             content, problem = b"", str(error)
         digest = hashlib.sha256(content).hexdigest()
         async with run.sessions.begin() as session:
             # Fences this attempt: raises Superseded, and nothing of this transaction stays.
-            await jobs.report_progress(session, run.job_id, run.attempt, 0.05, "fetching", batch.file.name)
+            await jobs.report_progress(session, run.job_id, run.attempt, 0.05, "fetching", file.name)
             file_id = await sources.put_file(
-                session, source=source.code, name=batch.file.name, sha256=digest, content=content, mapping=None
+                session, source=source.code, name=file.name, sha256=digest, content=content, mapping=None
             )
             stored = await sources.find(session, source.code, lock=True)
             if stored is not None:
-                stored.state = dict(batch.state)
+                stored.state = dict(state)
             if problem:
                 await sources.settle_file(session, file_id, "failed")
-                record = _run_row(run, source.code, batch.file.name, file_id, "", "", "failed", error=problem)
+                record = _run_row(run, source.code, file.name, file_id, "", "", "failed", error=problem)
                 await sources.add_run(session, record)
 
     async def _take_in(self, run: JobRun, file: SourceFile, template: Template, done: float, share: float) -> None:
