@@ -27,8 +27,10 @@ app = typer.Typer(
 )
 users_app = typer.Typer(help="User accounts.", no_args_is_help=True)
 db_app = typer.Typer(help="The database schema.", no_args_is_help=True)
+secrets_app = typer.Typer(help="Secrets of sources, and the keys they are encrypted with.", no_args_is_help=True)
 app.add_typer(users_app, name="users")
 app.add_typer(db_app, name="db")
+app.add_typer(secrets_app, name="secrets")
 # Into a file or a pipe, lines may be long; a terminal says how wide it is.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
 console = Console(width=WIDTH)
@@ -217,6 +219,35 @@ def upgrade_database() -> None:
     with _explained():
         migrate.upgrade(find_running(_settings()).require_database_url())
     console.print("The schema is up to date")
+
+
+@secrets_app.command("key")
+def make_secret_key() -> None:
+    """Print a new key, to be put before the others in FMRP_SECRET_KEYS (of `make up`: on top of .fmrp/secret_keys)."""
+    from cryptography.fernet import Fernet
+
+    typer.echo(Fernet.generate_key().decode())
+
+
+@secrets_app.command("rotate")
+def rotate_secrets() -> None:
+    """Encrypt the secrets of all sources with the newest key, also those still stored in clear."""
+
+    async def rotate_all(connections: Any) -> Any:
+        from actors.secret_rotation import rotate
+        from fmrp_sdk import load_connectors
+
+        return await rotate(connections.sessions, connections.settings, load_connectors(), "command line")
+
+    done = _with_connections(rotate_all)
+    count = sum(done.encrypted.values())
+    console.print(f"{count} secrets of {len(done.encrypted)} sources are encrypted with the newest key")
+    for code in done.unknown:
+        console.print(f"source {code}: its connector is not installed; only what was encrypted before was looked at")
+    for failure in done.failures:
+        errors.print(f"[red]{failure}[/red]", highlight=False)
+    if done.failures:
+        raise typer.Exit(1)
 
 
 def _settings() -> Settings:

@@ -6,6 +6,8 @@ dashboard, the command line) calls it once at start and passes the object on.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +53,32 @@ def _zone(name: str) -> str:
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
+def _fernet_keys(value: object) -> object:
+    keys = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(keys, str) or not keys.strip():
+        return None
+    for key in keys.split(","):
+        try:
+            is_key = len(base64.urlsafe_b64decode(key.strip())) == 32
+        except (binascii.Error, ValueError):
+            is_key = False
+        if not is_key:
+            raise ValueError("expected keys as `fmrp secrets key` makes them, the newest first, with commas between")
+    return keys
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path: processes are started in different folders")
+    return path
+
+
+def _own_prefix(prefix: str) -> str:
+    if any(f"FMRP_{name.upper()}".startswith(prefix.upper()) for name in Settings.model_fields):
+        raise ValueError("expected a prefix with which no setting of our own begins, such as FMRP_SOURCE_")
+    return prefix
+
+
 class Settings(BaseSettings):
     """What an operator may set. Secrets are `SecretStr`: they are never printed."""
 
@@ -74,6 +102,15 @@ class Settings(BaseSettings):
     token_secret: SecretStr | None = Field(default=None, description="Signs log-in tokens; 32 characters or more.")
     token_ttl_s: int = Field(default=900, ge=60, description="Life of an access token.")
     refresh_ttl_days: float = Field(default=14.0, gt=0, le=365, description="Days a log-in lasts without being used.")
+    secret_keys: Annotated[SecretStr | None, BeforeValidator(_fernet_keys)] = Field(
+        default=None, description="Encrypt the secrets of sources: keys, newest first, with commas between."
+    )
+    secret_env_prefix: Annotated[str, AfterValidator(_own_prefix)] = Field(
+        default="FMRP_SOURCE_", min_length=3, description="Of environment variables a source may name as its secrets."
+    )
+    secret_folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None, description="Folder of files a source may name as its secrets."
+    )
     password_min_length: int = Field(default=12, ge=8, le=100, description="Characters a new password needs.")
     allowed_origins: tuple[str, ...] = Field(default=(), description="Browser origins that may call the API.")
     hsts_seconds: int = Field(
@@ -139,6 +176,11 @@ class Settings(BaseSettings):
         if self.redis_url is None:
             raise RuntimeError("no Redis: set FMRP_REDIS_URL, or start the embedded stack with `make up`")
         return self.redis_url.get_secret_value()
+
+    def fernet_keys(self) -> list[SecretStr]:
+        """The keys of sources' secrets, newest first; none where secrets can only be named, not stored."""
+        keys = self.secret_keys.get_secret_value().split(",") if self.secret_keys is not None else []
+        return [SecretStr(key.strip()) for key in keys]
 
     def require_token_secret(self) -> str:
         """Return the signing secret. Raises RuntimeError when it is missing or too short to be one."""

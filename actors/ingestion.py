@@ -21,16 +21,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import failure_alerts, metrics
+from actors.connectors import load_installed, problem_of
 from actors.mappings import BadDefinition, Template, UnknownMapping, find_mapping, shipped
 from actors.owner import Connections
+from actors.redact import redact_known
 from actors.run import JobRun
+from actors.secrets import opened
 from actors.telemetry import span
 from db import rollups
 from db.models import IngestRun, Source, SourceFile
 from db.records import codes as known_codes
 from db.repositories import alerts, jobs, sources, targets
 from db.repositories.alerts import Finding
-from fmrp_sdk import FileBatch, LoadReport, SkippableError, State, load_connectors
+from fmrp_sdk import FileBatch, LoadReport, SkippableError, State
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
 from ingestion.limits import Limits
@@ -54,7 +57,7 @@ class IngestionWork:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         metrics.prepare_ingestion({mapping.target for mapping in shipped().values()})
-        self._plugins: LoadReport = load_connectors()
+        self._plugins: LoadReport = load_installed()
         settings = connections.settings
         self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)
         for name in settings.required_connectors:
@@ -127,9 +130,9 @@ class IngestionWork:
     async def _fetch(self, run: JobRun, source: Source) -> None:
         loaded = self._plugins.connectors.get(source.connector)
         if loaded is None:
-            raise UnknownSource(f"source {source.code}: connector {source.connector!r} is not installed")
+            raise UnknownSource(f"source {source.code}: {problem_of(self._plugins, source.connector)}")
         connector = loaded.connector()
-        config = loaded.connector.config_model.model_validate(source.config)
+        config = opened(source.config, loaded.connector, source.code, self._connections.settings)
         batches: Any = connector.read(config, source.state or None)
         count = 0
         while (batch := await run.in_thread(next, batches, None)) is not None:
@@ -142,7 +145,7 @@ class IngestionWork:
         try:
             content, problem = await file.read(), ""
         except SkippableError as error:
-            content, problem = b"", str(error)
+            content, problem = b"", redact_known(str(error))
         digest = hashlib.sha256(content).hexdigest()
         async with run.sessions.begin() as session:
             # Fences this attempt: raises Superseded, and nothing of this transaction stays.
