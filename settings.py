@@ -6,8 +6,7 @@ dashboard, the command line) calls it once at start and passes the object on.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -53,17 +52,17 @@ def _zone(name: str) -> str:
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
+def is_fernet_key(text: str) -> bool:
+    """Whether the text is a key of Fernet's: 32 bytes in URL-safe base64."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{43}=", text) is not None
+
+
 def _fernet_keys(value: object) -> object:
     keys = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(keys, str) or not keys.strip():
         return None
-    for key in keys.split(","):
-        try:
-            is_key = len(base64.urlsafe_b64decode(key.strip())) == 32
-        except (binascii.Error, ValueError):
-            is_key = False
-        if not is_key:
-            raise ValueError("expected keys as `fmrp secrets key` makes them, the newest first, with commas between")
+    if not all(is_fernet_key(key.strip()) for key in keys.split(",")):
+        raise ValueError("expected keys as `fmrp secrets key` makes them, the newest first, with commas between")
     return keys
 
 

@@ -8,18 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import (
-    Annotated,
-    Any,
-    ForwardRef,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import AliasChoices, BaseModel, RootModel, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
@@ -206,22 +195,26 @@ def _has_set(value: Any) -> bool:
 
 
 def _alternatives(annotation: Any) -> Iterator[Any]:
-    """The types a type stands for: members of unions, what aliases and root models name."""
+    """The types a type stands for: members of unions, what aliases and root models name. None for what nobody knows,
+    such as a name that could not be resolved."""
     origin = get_origin(annotation)
-    if (named := getattr(origin or annotation, "__value__", None)) is not None:  # `type X = ...`
+    known = origin or annotation
+    if annotation is Any or annotation is object or isinstance(annotation, TypeVar):
+        yield Any
+    elif (named := getattr(known, "__value__", None)) is not None:  # `type X = ...`
         for each in (named, *get_args(annotation)):
             yield from _alternatives(each)
     elif (named := getattr(annotation, "__supertype__", None)) is not None:
         yield from _alternatives(named)
     elif origin is Annotated:
         yield from _alternatives(get_args(annotation)[0])
-    elif origin is Union or origin is types.UnionType:
+    elif isinstance(known, type) and issubclass(known, RootModel) and known.model_fields:
+        yield from _alternatives(known.model_fields["root"].annotation)
+    elif origin is Literal or (isinstance(known, type) and known not in (types.UnionType, types.NoneType)):
+        yield annotation
+    else:  # a union, or a mark such as Required
         for each in get_args(annotation):
             yield from _alternatives(each)
-    elif isinstance(annotation, type) and issubclass(annotation, RootModel) and annotation.model_fields:
-        yield from _alternatives(annotation.model_fields["root"].annotation)
-    elif not isinstance(annotation, str | ForwardRef):  # a name that nobody could resolve may be anything
-        yield Any if annotation is object or isinstance(annotation, TypeVar) else annotation
 
 
 def _is_secret(kind: Any) -> bool:
@@ -241,7 +234,8 @@ def _fields(kind: Any) -> Mapping[str, Any] | None:
     if issubclass(kind, BaseModel):
         kind.model_rebuild(raise_errors=False)
         return {name: field.annotation for own, field in kind.model_fields.items() for name in _names(own, field)}
-    if dataclasses.is_dataclass(kind) or is_typeddict(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+    is_typed_dict = issubclass(kind, dict) and hasattr(kind, "__total__")
+    if dataclasses.is_dataclass(kind) or is_typed_dict or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         try:
             return get_type_hints(kind, include_extras=True)
         except NameError:
@@ -268,10 +262,10 @@ def _takes_positions(kind: Any) -> bool:
 def _within(kind: Any, part: str | int) -> Iterator[Any]:
     if kind is Any:
         yield Any
-    elif isinstance(part, str) and _is_of(kind, Mapping):
-        yield get_args(kind)[-1] if get_args(kind) else Any
     elif (fields := _fields(kind)) is not None:
         yield from fields.values() if isinstance(part, int) else [fields[part]] if part in fields else []
+    elif isinstance(part, str) and _is_of(kind, Mapping):
+        yield get_args(kind)[-1] if get_args(kind) else Any
     elif isinstance(part, int) and _takes_positions(kind):
         yield from [each for each in get_args(kind) if each is not Ellipsis] or [Any]
 

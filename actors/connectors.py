@@ -73,8 +73,8 @@ def problem_of(plugins: LoadReport, name: str) -> str | None:
         return None
     reason = switched_off(plugins).get(name)
     if reason is not None:
-        return f"the connector {name!r} is switched off: {reason}"
-    return f"the connector {name!r} is not installed"
+        return f"connector {name!r} is switched off: {reason}"
+    return f"connector {name!r} is not installed"
 
 
 def validated(connector: type[Connector], config: Mapping[str, Any]) -> BaseModel:
@@ -135,8 +135,7 @@ def _discovery(offers: Iterable[Any]) -> Discovery:
         else:
             raise TypeError("expected FileInfo or StreamInfo")
     is_complete = len(found) <= MOST_OFFERS
-    counts = [f"{len(files)} files"] * bool(files) + [f"{len(streams)} streams"] * bool(streams)
-    message = (" and ".join(counts) or "nothing there") + ("" if is_complete else "; there are more")
+    message = f"{len(files)} file(s) and {len(streams)} stream(s)" + ("" if is_complete else "; there are more")
     return Discovery(True, message, tuple(files), tuple(streams), is_complete)
 
 

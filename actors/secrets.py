@@ -220,23 +220,26 @@ class _Vault:
         try:
             # Mounted secrets are symbolic links within their folder; one that leads out of it is none.
             file = FilePath(name).resolve(strict=True)
-            if not file.is_relative_to(folder.resolve()):
-                raise self._error(path, f"expected a file below {folder} (FMRP_SECRET_FOLDER)")
-            if not file.is_file():
-                raise self._error(path, f"{name} is not a file")
-            with file.open("rb") as stream:
-                content = stream.read(LARGEST_FILE + 1)
-            text = content.decode()
+            is_below = file.is_relative_to(folder.resolve())
+            content = _bounded(file) if is_below and file.is_file() else None
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+            reason = getattr(error, "strerror", None) or "no such path"
+            raise self._error(path, f"{name} cannot be read: {reason}") from None
+        if not is_below:
+            raise self._error(path, f"expected a file below {folder} (FMRP_SECRET_FOLDER)")
+        if content is None:
+            raise self._error(path, f"{name} is not a file")
+        if not 1 <= len(content) <= LARGEST_FILE:
+            raise self._error(path, f"{name}: expected 1 to {LARGEST_FILE:,} bytes")
+        try:
+            return content.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise self._error(path, f"{name} is not text in UTF-8") from None
-        except (OSError, ValueError, RuntimeError) as error:
-            if isinstance(error, SecretError):
-                raise
-            reason = error.strerror if isinstance(error, OSError) else "not a path"
-            raise self._error(path, f"{name} cannot be read: {reason}") from None
-        if not text or len(content) > LARGEST_FILE:
-            raise self._error(path, f"{name}: expected 1 to {LARGEST_FILE:,} bytes")
-        return text.removesuffix("\n").removesuffix("\r")
 
     def _error(self, path: Path, message: str) -> SecretError:
         return SecretError(self._source, f"config.{told(path)}", message)
+
+
+def _bounded(file: FilePath) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(LARGEST_FILE + 1)

@@ -307,7 +307,7 @@ WORDS: dict[str, Any] = {
     "problem": "import failed",
     "ok": True,
     "SourceCheckOut.message": "/data/inbox: 3 file(s) match *.csv",
-    "DiscoveryOut.message": "1 files and 1 streams",
+    "DiscoveryOut.message": "1 file(s) and 1 stream(s)",
     "DiscoveryOut.complete": True,
     "FileFound.name": "items.csv",
     "FileFound.problem": None,

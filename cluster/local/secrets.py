@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from settings import is_fernet_key
+
 FILE = "secrets.json"
 KEYS_FILE = "secret_keys"
 
@@ -51,10 +53,8 @@ def load_or_create_keys(data_dir: Path) -> str:
         write_private(path, Fernet.generate_key().decode() + "\n")
     keys = path.read_text().split()
     for place, key in enumerate(keys, 1):
-        try:
-            Fernet(key)
-        except ValueError:
-            raise ValueError(f"{path}, line {place}: expected a key as `fmrp secrets key` makes them") from None
+        if not is_fernet_key(key):
+            raise ValueError(f"{path}, line {place}: expected a key as `fmrp secrets key` makes them")
     return ",".join(keys)
 
 

@@ -252,7 +252,7 @@ def installed(plugins: LoadReport, name: str) -> type[Connector]:
     found = connector_of(plugins, name)
     if found is None:
         known = ", ".join(sorted(plugins.connectors)) or "none"
-        raise Conflict(f"connector: {problem_of(plugins, name)}", {"connector": f"expected one of: {known}"})
+        raise Conflict(str(problem_of(plugins, name)), {"connector": f"expected one of: {known}"})
     return found
 
 
