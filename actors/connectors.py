@@ -15,7 +15,16 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from actors.redact import redact_known, redact_text
-from fmrp_sdk import CheckResult, Connector, ConnectorRun, FileInfo, LoadReport, StreamInfo, load_connectors
+from fmrp_sdk import (
+    CheckResult,
+    Connector,
+    ConnectorRun,
+    FileInfo,
+    LoadFailure,
+    LoadReport,
+    StreamInfo,
+    load_connectors,
+)
 from fmrp_sdk.errors import ConnectorError
 
 # A question may hang in foreign code, and a thread cannot be ended: so many may hang before no more are asked.
@@ -61,10 +70,14 @@ def switched_off(plugins: LoadReport) -> dict[str, str]:
     """Why each connector that is installed and cannot be used is switched off, by its name or its entry point's."""
     found: dict[str, str] = {}
     for failure in plugins.failures:
-        name = failure.connector or failure.entry_point
-        reason = _clean(redact_text(failure.reason))
+        name, reason = failure.connector or failure.entry_point, reason_of(failure)
         found[name] = f"{found[name]}; {reason}" if name in found else reason
     return found
+
+
+def reason_of(failure: LoadFailure) -> str:
+    """Why a connector is switched off, as it may be shown: an import that failed may tell anything."""
+    return _clean(redact_text(failure.reason))
 
 
 def problem_of(plugins: LoadReport, name: str) -> str | None:

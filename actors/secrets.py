@@ -182,7 +182,7 @@ class _Vault:
         except (InvalidToken, ValueError):
             advice = "bring back the key it was stored with, or give the secret anew"
             raise self._error(path, f"cannot be decrypted with FMRP_SECRET_KEYS: {advice}") from None
-        if found["for"] != self._purpose(path):
+        if not isinstance(found, dict) or found.get("for") != self._purpose(path):
             raise self._error(path, "was encrypted for another source or field and moved here: give the secret anew")
         return found["value"]
 

@@ -159,6 +159,8 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         openapi_config=_openapi(contract),
         plugins=[contract],
         request_class=StrictRequest,
+        # Litestar's own would write libraries' lines a second time, as they come: secrets are taken out of ours.
+        logging_config=None,
         cors_config=_cors(settings),
         request_max_body_size=BODY_LIMIT,
         before_send=[security_headers(settings)],

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from actors.config_secrets import secret_fields
-from actors.connectors import Discovery
+from actors.connectors import Discovery, reason_of
 from actors.secrets import shown
 from db.models import Source
 from fmrp_sdk import Connector, LoadedConnector, LoadReport
@@ -272,7 +272,7 @@ def connectors_out(plugins: LoadReport) -> list[ConnectorOut]:
             capabilities=[],
             config_schema={},
             secret_fields=[],
-            problem=failure.reason,
+            problem=reason_of(failure),
         )
         for failure in plugins.failures
     ]
