@@ -24,7 +24,7 @@ class Ingested:
 
     rows: the target's columns and dtypes, file order; lines: where each stood (i64). new_items: items to create before
     the rows, columns of items. rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), by
-    line.
+    line. numbers_are_plain: as in `Parsed`, for those who read the rejected rows again.
     """
 
     target: str
@@ -37,6 +37,7 @@ class Ingested:
     merged: int
     rejected_count: int
     lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
+    numbers_are_plain: bool = False
 
 
 def ingest(
@@ -91,6 +92,7 @@ def ingest_rows(
         taken=rows.height,
         merged=merged,
         rejected_count=rejected.height,
+        numbers_are_plain=parsed.numbers_are_plain,
     )
     tell(1.0, "done")
     return result

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Text, cast, delete, or_, select, text, true, update
@@ -21,6 +22,10 @@ RUNS_ORDER = Order({"finished_at": IngestRun.finished_at, "file": IngestRun.file
 REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
 # Uploads by hand belong to this source; no connector of that name exists, so nothing is fetched for it.
 UPLOAD = "upload"
+
+
+class Moved(ConnectionError):
+    """A source's state is not what the reading began with: another attempt may go on from what it is now."""
 
 
 async def find(session: AsyncSession, key: str, *, lock: bool = False, deleted: bool | None = False) -> Source | None:
@@ -69,26 +74,25 @@ async def put(session: AsyncSession, source: Source) -> None:
 
 
 async def put_file(
-    session: AsyncSession, *, source: str, name: str, sha256: str, content: bytes, mapping: str | None
+    session: AsyncSession,
+    *,
+    source: str,
+    name: str,
+    sha256: str,
+    content: bytes,
+    mapping: str | None = None,
+    state: str = "received",
+    origin: Mapping[str, str] | None = None,
 ) -> uuid.UUID:
-    """Keep a file's bytes; the same file delivered again by the same source is the same row, waiting once more."""
+    """Keep a file's bytes; the same file delivered again by the same source is the same row, in a new state."""
+    values = {"mapping": mapping, "state": state, "origin": dict(origin or {})}
     query = (
         insert(SourceFile)
-        .values(
-            id=uuid7(), source=source, name=name, sha256=sha256, size=len(content), content=content, mapping=mapping
-        )
-        .on_conflict_do_update(
-            index_elements=["source", "name", "sha256"], set_={"mapping": mapping, "state": "received"}
-        )
+        .values(id=uuid7(), source=source, name=name, sha256=sha256, size=len(content), content=content, **values)
+        .on_conflict_do_update(index_elements=["source", "name", "sha256"], set_=values)
         .returning(SourceFile.id)
     )
     return (await session.execute(query)).scalar_one()
-
-
-async def waiting_files(session: AsyncSession, source: str) -> Sequence[SourceFile]:
-    """Files of a source not ingested yet, oldest first, without their content."""
-    query = select(SourceFile).where(SourceFile.source == source, SourceFile.state == "received")
-    return (await session.execute(query.order_by(SourceFile.received_at, SourceFile.name))).scalars().all()
 
 
 async def read_file(session: AsyncSession, file_id: uuid.UUID) -> SourceFile | None:
@@ -116,12 +120,26 @@ async def add_run(session: AsyncSession, run: IngestRun) -> None:
     await session.flush()
 
 
-async def settled_run(session: AsyncSession, job_id: uuid.UUID, file_id: uuid.UUID) -> IngestRun | None:
-    """The run in which this very job has already taken the file."""
-    query = select(IngestRun).where(
-        IngestRun.job_id == job_id, IngestRun.source_file_id == file_id, IngestRun.state != "failed"
+async def has_settled(session: AsyncSession, job_id: uuid.UUID) -> bool:
+    """Whether an earlier attempt of this job has stored what it was to take."""
+    query = select(IngestRun.id).where(IngestRun.job_id == job_id, IngestRun.state != "failed").limit(1)
+    return (await session.execute(query)).scalar_one_or_none() is not None
+
+
+async def move_state(session: AsyncSession, code: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Move a source's resume state on.
+
+    Raises:
+        Moved: it is no longer what it was before, or the source is gone.
+    """
+    query = (
+        update(Source)
+        .where(Source.code == code, Source.state == before, Source.deleted_at.is_(None))
+        .values(state=after)
+        .returning(Source.id)
     )
-    return (await session.execute(query)).scalar_one_or_none()
+    if (await session.execute(query)).scalar_one_or_none() is None:
+        raise Moved(f"source {code}: it was reset or changed while it was read; reading begins anew")
 
 
 async def earlier_run(

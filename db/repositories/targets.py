@@ -38,8 +38,10 @@ TARGETS = (*TABLES, *SERIES_TARGETS)
 _ITEM = "JOIN item i ON i.code = s.item"
 
 
-async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed: str) -> None:
+async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed: str, is_whole: bool = True) -> None:
     """Merge accepted rows of a target into the database, in the caller's transaction.
+
+    `is_whole`: of a snapshot target, these are all rows of the feed, and what is missing is gone.
 
     Sales lines are stored as they are; the caller then derives daily demand from `read_sales_lines`.
 
@@ -50,7 +52,7 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
         if not rows.is_empty():
             await (_store_demand if target == "demand" else _store_sales_lines)(session, rows, feed=feed)
         return
-    is_snapshot = target in SNAPSHOTS
+    is_snapshot = is_whole and target in SNAPSHOTS
     if rows.is_empty() and not is_snapshot:
         return
     merge = Merge(session, TABLES[target], rows, feed)
