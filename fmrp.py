@@ -310,10 +310,10 @@ def _print_ingestion(result: dict[str, Any]) -> None:
 
 
 async def _print_rejected(connections: Any, job_id: uuid.UUID, show: int) -> None:
-    from db.repositories import sources
+    from db.repositories import rejected_rows
 
     async with connections.sessions() as session:
-        rows = await sources.rejected_of_job(session, job_id, show)
+        rows = await rejected_rows.of_job(session, job_id, show)
     table = Table("line", "field", "reason")
     for row in rows:
         table.add_row(str(row.line), row.field, row.reason)

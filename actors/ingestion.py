@@ -22,6 +22,7 @@ from actors.intake import Intake, Judged
 from actors.mappings import Template, UnknownMapping, find_mapping, shipped
 from actors.owner import Connections
 from actors.readings import SourceReading, reading
+from actors.reruns import rerun, rerun_parked
 from actors.rounds import Delivery, Round, gather, unpacked
 from actors.run import JobRun
 from db import rollups
@@ -58,11 +59,14 @@ class IngestionWork:
                 raise UnknownSource(f"required connector {name!r} is not available: {self._plugins.failures}")
 
     async def perform(self, run: JobRun) -> None:
-        """Parameters: `source` (code), or `source_file_id` and `mapping` for one uploaded file."""
+        """Parameters: `source` (code), `source_file_id` and `mapping` for one uploaded file, or `rerun_of` (a run)."""
         if "source_file_id" in run.parameters:
             await self._take_upload(run)
+        elif "rerun_of" in run.parameters:
+            await rerun(run, uuid.UUID(run.parameters["rerun_of"]))
         else:
             await self._read_source(run, str(run.parameters.get("source", "")))
+        await rerun_parked(run)
         # Also after an earlier attempt that stored its rows and died: it has left what to do.
         await rollups.refresh(self._connections.engine)
         async with run.sessions() as session:

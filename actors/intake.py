@@ -24,7 +24,7 @@ from db.engine import SessionFactory
 from db.models import IngestRun
 from db.record_writes import UnknownReference
 from db.records import codes as known_codes
-from db.repositories import alerts, jobs, sources, targets
+from db.repositories import alerts, jobs, rejected_rows, sources, targets
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, Progress, ingest, ingest_rows
 from ingestion.limits import Limits
@@ -158,7 +158,7 @@ class Intake:
         record = self._record(judged, await self._keep(session, judged))
         await sources.add_run(session, record)
         if judged.taken is not None and record.state == "done":
-            await sources.store_rejected(session, record.id, judged.taken.rejected)
+            await rejected_rows.store(session, record.id, judged.taken.rejected)
             subject = f"{self._source} {record.mapping}"
             finding = failure_alerts.rejected_rows(record, self._rejected_share_alert)
             await alerts.settle_one(session, failure_alerts.REJECTED_ROWS, subject, finding)
@@ -233,6 +233,7 @@ def counts_of(taken: Ingested) -> dict[str, Any]:
         "taken": taken.taken,
         "merged": taken.merged,
         "rejected": taken.rejected_count,
+        "parked": taken.parked_count,
         "numbers_are_plain": taken.numbers_are_plain,
     }
 
@@ -242,16 +243,22 @@ def _of_records(delivery: Delivery) -> Mapping[str, bool]:
     return {} if delivery.records is None else {"is_whole": delivery.is_snapshot}
 
 
-async def store_rows(session: AsyncSession, taken: Ingested, feed: str, *, is_whole: bool = True) -> None:
+async def store_rows(
+    session: AsyncSession, taken: Ingested, feed: str, *, is_whole: bool = True, adds: bool = False
+) -> None:
     """Store accepted rows; demand of invoice-line feeds is derived anew for the items they touch.
 
-    `is_whole`: of tables that a feed tells whole (stock, open orders), what these rows lack is gone.
+    `is_whole`: of tables that a feed tells whole (stock, open orders), what these rows lack is gone. `adds`: invoice
+    lines, which are counted within their document, are further ones beside those that are stored.
     """
     if not taken.new_items.is_empty():
         await targets.store(session, "items", taken.new_items, feed=feed)
     if taken.rows.is_empty() and taken.rejected_count:
         return  # a snapshot in which every row is wrong says nothing about what is gone
-    await targets.store(session, taken.target, taken.rows, feed=feed, is_whole=is_whole)
+    rows = taken.rows
+    if adds and taken.target == "sales_lines" and not rows.is_empty():
+        rows = await targets.numbered_on(session, rows, feed=feed)
+    await targets.store(session, taken.target, rows, feed=feed, is_whole=is_whole)
     if taken.target == "sales_lines" and not taken.rows.is_empty():
         lines = await targets.read_sales_lines(session, taken.rows["item"], feed=feed)
         demand = await asyncio.to_thread(net_cancellations, lines)

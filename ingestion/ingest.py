@@ -38,6 +38,7 @@ class Ingested:
     rejected_count: int
     lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
     numbers_are_plain: bool = False
+    parked_count: int = 0
 
 
 def ingest(
@@ -79,7 +80,7 @@ def ingest_rows(
     good, broken = split_rows(fields, mapping, known)
     tell(0.8, "clean")
     kept, merged = one_row_per_key(good, target)
-    rejected = rejected_rows(parsed, broken)
+    rejected = rejected_rows(parsed, broken).with_columns(parked=pl.lit(value=False))
     rows = kept.select(pl.col(name).cast(dtype) for name, dtype in target.schema().items())
     result = Ingested(
         target=target.name,

@@ -7,19 +7,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import polars as pl
 from sqlalchemy import Text, cast, delete, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 from uuid_utils.compat import uuid7
 
-from db.copy import driver_of
-from db.models import IngestRun, RejectedRow, Source, SourceFile
+from db.models import IngestRun, Source, SourceFile
 from db.paging import Order, Rows
 
 RUNS_ORDER = Order({"finished_at": IngestRun.finished_at, "file": IngestRun.file}, "-finished_at", IngestRun.id)
-REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
 # Uploads by hand belong to this source; no connector of that name exists, so nothing is fetched for it.
 UPLOAD = "upload"
 
@@ -171,16 +168,6 @@ async def later_run_exists(session: AsyncSession, run: IngestRun) -> bool:
     return (await session.execute(query.limit(1))).scalar_one_or_none() is not None
 
 
-async def store_rejected(session: AsyncSession, run_id: uuid.UUID, rejected: pl.DataFrame) -> None:
-    """Keep rejected rows (line, field, reason, raw), one a line, by COPY."""
-    driver = await driver_of(session)
-    rows = rejected.unique("line", keep="first", maintain_order=True)
-    records = [(run_id, *row) for row in rows.select("line", "field", "reason", "raw").iter_rows()]
-    await driver.copy_records_to_table(
-        "rejected_row", records=records, columns=["run_id", "line", "field", "reason", "raw"]
-    )
-
-
 def runs_statement(source: str | None = None) -> Rows:
     """Runs, of one source or of all."""
     return select(IngestRun).where(IngestRun.source == source) if source else select(IngestRun)
@@ -189,11 +176,6 @@ def runs_statement(source: str | None = None) -> Rows:
 async def find_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRun | None:
     """The run with that id."""
     return await session.get(IngestRun, run_id)
-
-
-def rejected_statement(run_id: uuid.UUID) -> Rows:
-    """Rejected rows of a run."""
-    return select(RejectedRow).where(RejectedRow.run_id == run_id)
 
 
 async def totals(session: AsyncSession, job_id: uuid.UUID) -> dict[str, int]:
@@ -210,15 +192,3 @@ async def totals(session: AsyncSession, job_id: uuid.UUID) -> dict[str, int]:
         )
     ).one()
     return {name: int(value) for name, value in row._mapping.items()}
-
-
-async def rejected_of_job(session: AsyncSession, job_id: uuid.UUID, limit: int) -> Sequence[RejectedRow]:
-    """The first rejected rows of a job's runs."""
-    query = (
-        select(RejectedRow)
-        .join(IngestRun, IngestRun.id == RejectedRow.run_id)
-        .where(IngestRun.job_id == job_id)
-        .order_by(RejectedRow.run_id, RejectedRow.line)
-        .limit(limit)
-    )
-    return (await session.execute(query)).scalars().all()

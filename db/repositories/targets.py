@@ -113,6 +113,20 @@ async def _store_sales_lines(session: AsyncSession, rows: pl.DataFrame, *, feed:
     )
 
 
+async def numbered_on(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> pl.DataFrame:
+    """Sales lines, numbered within document and item after those that the feed has stored."""
+    await stage(session, "touched", rows.select("document", "item").unique())
+    stored = await read_frame(
+        session,
+        "SELECT l.document, i.code, max(l.line) FROM touched s"
+        f" {_ITEM} JOIN sales_line l ON l.item_id = i.id AND l.feed = $1 AND l.document = s.document GROUP BY 1, 2",
+        feed,
+        schema={"document": pl.String, "item": pl.String, "last": pl.Int64},
+    )
+    numbered = rows.join(stored, on=["document", "item"], how="left", maintain_order="left")
+    return numbered.with_columns(pl.col("line") + pl.col("last").fill_null(0)).drop("last")
+
+
 async def read_sales_lines(session: AsyncSession, items: pl.Series, *, feed: str) -> pl.DataFrame:
     """All stored lines of these items in a feed, in `SALES_LINE_SCHEMA`."""
     await stage(session, "touched", pl.DataFrame({"item": items.unique()}))

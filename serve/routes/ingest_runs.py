@@ -17,7 +17,7 @@ from actors.events import job_event
 from actors.owner import Connections
 from actors.uploads import start_upload
 from db.paging import fetch_page
-from db.repositories import sources
+from db.repositories import rejected_rows, sources
 from serve.job_schemas import JobOut, job_out
 from serve.mapping_schemas import MappingName, MappingOut
 from serve.parameters import Cursor, IdempotencyKey, Limit, text_parameter
@@ -151,8 +151,8 @@ async def list_rejected(
     """Rejected rows in the order of the file."""
     if await sources.find_run(session, run_id) is None:
         raise NotFound(f"no ingestion run {run_id}")
-    query = sources.rejected_statement(run_id)
-    page = await fetch_page(session, query, sources.REJECTED_ORDER, sort=None, limit=limit, cursor=cursor)
+    query = rejected_rows.statement(run_id)
+    page = await fetch_page(session, query, rejected_rows.ORDER, sort=None, limit=limit, cursor=cursor)
     return Listing([rejected_row_out(row[0]) for row in page.rows], page.next_cursor, page.total)
 
 

@@ -216,7 +216,7 @@ async def test_a_file_without_a_rule_is_refused_by_name(connections: Connections
         ("sources.put_file", 3),
         ("targets.store", 2),
         ("sources.add_run", 1),
-        ("sources.store_rejected", 3),
+        ("rejected_rows.store", 3),
         ("sources.move_state", 1),
         ("jobs.report_progress", 1),
         ("JobRun.finish", 1),
