@@ -100,7 +100,7 @@ async def parked_of(session: AsyncSession, of: RowsOf) -> Sequence[RejectedRow]:
 async def judge_again(
     session: AsyncSession, run_id: uuid.UUID, rows: Sequence[RejectedRow], still_wrong: pl.DataFrame
 ) -> bool:
-    """Record what a run has made of `rows`: taken, but for those of `still_wrong` (place from 1, field, reason, parked).
+    """Record what a run has made of `rows`: all taken, but `still_wrong` (place from 1, field, reason, parked).
 
     False, and nothing is recorded: one of them was changed, or taken by another run, meanwhile.
     """
