@@ -154,6 +154,8 @@ class IngestionWork:
         if found.state is None:
             return dict(before)
         after = dict(found.state)
+        if not found.deliveries and after == before:
+            return after
         done, share = part
 
         async def template_of(name: str) -> Template:
