@@ -22,7 +22,7 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
-from actors.ingestion import store_rows
+from actors.intake import store_rows
 from actors.mappings import shipped
 from bench.fresh import migrated_postgres
 from db import rollups
@@ -159,7 +159,11 @@ async def empty(connection: AsyncConnection) -> None:
 async def is_exact(connection: AsyncConnection, frame: pl.DataFrame) -> bool:
     """Whether exactly these rows are stored, and both roll-ups sum them up."""
     expected = (frame.height, frame["quantity"].sum(), round(frame["revenue"].sum(), 2))
-    for table, count in (("demand", "count(*)"), ("demand_week", str(frame.height)), ("demand_month", str(frame.height))):
+    for table, count in (
+        ("demand", "count(*)"),
+        ("demand_week", str(frame.height)),
+        ("demand_month", str(frame.height)),
+    ):
         query = f"SELECT {count}, sum(quantity)::float, round(sum(revenue), 2)::float FROM {table}"
         if tuple((await connection.execute(text(query))).one()) != expected:
             return False
@@ -179,7 +183,9 @@ async def measure(url: str, folder: Path) -> None:
     loads: dict[str, list[dict[str, Any]]] = {name: [] for name in frames}
     async with engine.connect() as connection:
         names = "SELECT 'I' || lpad(n::text, 5, '0') AS code FROM generate_series(0, :most) n ORDER BY 1"
-        query = f"INSERT INTO item (id, code, name, kind) SELECT gen_random_uuid(), code, code, 'finished' FROM ({names}) s"
+        query = (
+            f"INSERT INTO item (id, code, name, kind) SELECT gen_random_uuid(), code, code, 'finished' FROM ({names}) s"
+        )
         await connection.execute(text(query), {"most": ITEMS - 1})
         content = await copied(connection, frames["first"])
         await connection.commit()
@@ -198,20 +204,31 @@ async def measure(url: str, folder: Path) -> None:
 
 def show(count: int, copies: dict[str, list[float]], loads: dict[str, list[dict[str, Any]]]) -> None:
     """Print the figures."""
-    print(f"{count:,} rows; bare COPY {spread(copies['key'])} s, into a table without its key {spread(copies['none'])} s")
+    print(
+        f"{count:,} rows; bare COPY {spread(copies['key'])} s, into a table without its key {spread(copies['none'])} s"
+    )
     for name, found in loads.items():
         read, taken, merged, rejected = found[0]["counts"]
         parts = ", ".join(
-            f"{part} {spread([each['seconds'][part] for each in found])}" for part in found[0]["seconds"] if part != "all"
+            f"{part} {spread([each['seconds'][part] for each in found])}"
+            for part in found[0]["seconds"]
+            if part != "all"
         )
         print(f"  {name:10}{taken:,} taken, {merged:,} merged, {rejected:,} rejected of {read:,}; {parts} s")
-        for label, base, limit in (("COPY", copies["key"], f"; limit x{LIMIT_TIMES:g}"), ("COPY without key", copies["none"], "")):
+        for label, base, limit in (
+            ("COPY", copies["key"], f"; limit x{LIMIT_TIMES:g}"),
+            ("COPY without key", copies["none"], ""),
+        ):
             ratios = [each["seconds"]["all"] / one for each, one in zip(found, base, strict=True)]
             verdict = f"{limit}: {'within' if statistics.median(ratios) <= LIMIT_TIMES else 'OVER'}" if limit else ""
-            print(f"            {spread([each['seconds']['all'] for each in found])} s = x{spread(ratios)} of {label}{verdict}")
+            print(
+                f"            {spread([each['seconds']['all'] for each in found])} s = x{spread(ratios)} of {label}{verdict}"
+            )
         peak, before = max(each["peak"] for each in found), min(each["before"] for each in found)
         verdict = "within" if peak <= LIMIT_BYTES else "OVER"
-        print(f"            peak {peak / 1e6:,.0f} MB ({before / 1e6:,.0f} before it began); limit {LIMIT_BYTES / 1e6:,.0f}: {verdict}")
+        print(
+            f"            peak {peak / 1e6:,.0f} MB ({before / 1e6:,.0f} before it began); limit {LIMIT_BYTES / 1e6:,.0f}: {verdict}"
+        )
 
 
 def spread(values: Sequence[float]) -> str:

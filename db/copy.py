@@ -11,8 +11,10 @@ import io
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import asyncpg
 import polars as pl
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from db.tracing import database_span
@@ -64,10 +66,17 @@ async def stage(
 
 
 async def append(session: AsyncSession | AsyncConnection, table: str, frame: pl.DataFrame) -> None:
-    """COPY a frame into a table of ours, column by column of the same name: rows that are known not to be there yet."""
+    """COPY a frame into a table of ours, each column into that of its name: rows that are known not to be there yet.
+
+    Raises:
+        DBAPIError: the table refuses a value, as it would in a statement.
+    """
     driver = await driver_of(session)
-    with database_span("COPY", table):
-        await driver.copy_to_table(table, source=_pieces(frame), format="csv", columns=frame.columns)
+    try:
+        with database_span("COPY", table):
+            await driver.copy_to_table(table, source=_pieces(frame), format="csv", columns=frame.columns)
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        raise DBAPIError(f"COPY {table}", None, error) from error
 
 
 async def read_frame(

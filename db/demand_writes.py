@@ -26,6 +26,7 @@ UUID = {"item_id": "uuid"}
 # A file that states one day in more than so many of an item's span is compared day by day, not span by span: what is
 # read of the table never exceeds so many times the file.
 SPARSE = 4
+BLOCK_ROWS = 200_000
 
 
 async def merge(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
@@ -74,17 +75,33 @@ def spans(given: pl.DataFrame) -> pl.DataFrame:
     return given.select("n", first="day", last="day")
 
 
-def differences(given: pl.DataFrame, stored: pl.DataFrame, *, whole: bool = False) -> pl.DataFrame:
+def differences(
+    given: pl.DataFrame, stored: pl.DataFrame, *, whole: bool = False, block_rows: int = BLOCK_ROWS
+) -> pl.DataFrame:
     """Rows of which the table holds something else, as n, day, the amounts and, as *_was, those stored.
 
-    A new day has no quantity_was. With `whole`, days that are stored and not given are among them, without a quantity.
+    A new day has no quantity_was. With `whole`, days that are stored and not given are among them, and are `is_gone`.
+    Compared in blocks of items with about `block_rows` rows, which bounds the memory.
     """
+    given = given.with_columns(is_gone=pl.lit(value=False))
     if stored.is_empty():
         return given.with_columns(pl.lit(None, dtype=AMOUNT).alias(f"{name}_was") for name in AMOUNTS)
+    rows, items = max(given.height, stored.height), 1 + max(_most(given), _most(stored))
+    step = max(1, items * block_rows // rows)
+    blocks = [pl.col("n").is_between(first, first + step - 1) for first in range(0, items, step)]
+    return pl.concat(_compared(given.filter(block), stored.filter(block), whole) for block in blocks)
+
+
+def _most(frame: pl.DataFrame) -> int:
+    return -1 if frame.is_empty() else int(frame["n"].max())  # type: ignore[arg-type]
+
+
+def _compared(given: pl.DataFrame, stored: pl.DataFrame, whole: bool) -> pl.DataFrame:
     both = given.join(
         stored, on=KEY, how="full" if whole else "left", coalesce=True, suffix="_was", maintain_order="left"
     )
-    return both.filter(pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_was")) for name in AMOUNTS))
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}_was")) for name in AMOUNTS]
+    return both.filter(pl.any_horizontal(differs)).with_columns(pl.col("is_gone").fill_null(value=True))
 
 
 # -- in the database -------------------------------------------------------------------------------------------------
@@ -121,12 +138,12 @@ async def _write(session: AsyncSession, items: pl.DataFrame, differing: pl.DataF
         return
     connection = await session.connection()
     keys = items.select("n", "item_id")
-    is_new, is_gone = pl.col("quantity_was").is_null(), pl.col("quantity").is_null()
+    is_new, is_gone = pl.col("quantity_was").is_null(), pl.col("is_gone")
     columns = ("item_id", pl.lit(feed).alias("feed"), "day", *AMOUNTS)
     named = differing.join(keys, on="n", maintain_order="left")
     fresh = named.filter(is_new).select(columns)
     changed = named.filter(~is_new & ~is_gone).select(columns)
-    gone = named.filter(~is_new & is_gone).select("item_id", "day")
+    gone = named.filter(is_gone).select("item_id", "day")
     await prepare_months(connection, "demand", fresh["day"].unique())
     await allow_restatement(connection)
     if not fresh.is_empty():

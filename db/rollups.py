@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from db.copy import stage
+from db.copy import append, stage
 from db.timeseries import has_hypertables, month_of
 
 GRAINS = {"week": "demand_week", "month": "demand_month"}
@@ -32,7 +32,10 @@ async def lock_feed(session: AsyncSession, feed: str) -> None:
 
 
 async def follow(session: AsyncSession, feed: str, differing: pl.DataFrame) -> None:
-    """Take into the roll-ups what a writer has changed, given as `db.demand_writes.differences` with item_id (text)."""
+    """Take into the roll-ups what a writer has changed: `db.demand_writes.differences` with item_id as text.
+
+    The temporary table `spans` names the items (item_id).
+    """
     if await has_hypertables(await session.connection()):
         pending = "INSERT INTO rollup_pending (first_day, last_day) VALUES (:first, :last)"
         bounds = {"first": differing["day"].min(), "last": differing["day"].max()}
@@ -77,6 +80,14 @@ def _period(grain: str) -> pl.Expr:
 
 async def _add(session: AsyncSession, grain: str, feed: str, moved: pl.DataFrame) -> None:
     if moved.is_empty():
+        return
+    of_these = (
+        f"SELECT EXISTS (SELECT FROM pg_temp.spans s JOIN {GRAINS[grain]} r ON r.item_id = s.item_id"
+        " WHERE r.feed = :feed AND r.period BETWEEN :first AND :last)"
+    )
+    bounds = {"feed": feed, "first": moved["period"].min(), "last": moved["period"].max()}
+    if not (await session.execute(text(of_these), bounds)).scalar_one():
+        await append(session, GRAINS[grain], moved.with_columns(feed=pl.lit(feed)))
         return
     await stage(session, "moved", moved, {"item_id": "uuid"})
     await session.execute(
