@@ -1,6 +1,7 @@
-"""A million demand rows of CSV into the database: read, deduplicated, stored, rolled up; against a bare COPY of the same rows.
+"""A million demand rows of CSV: read, deduplicated, stored and rolled up, against a bare COPY of the same rows.
 
-Each load is a process of its own, so that its peak of memory is its own.
+Each load is a process of its own (`bench.demand_file`), so that its peak of memory is its own. Run: python -m
+bench.demand_load. With FMRP_DATABASE_URL it measures on that server, in a database of its own.
 """
 
 from __future__ import annotations
@@ -20,25 +21,19 @@ from typing import Any
 
 import polars as pl
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from actors.intake import store_rows
-from actors.mappings import shipped
-from bench.fresh import migrated_postgres
-from db import rollups
+from bench.demand_file import FEED
+from bench.fresh import given_postgres
 from db.copy import driver_of
-from db.records import codes as known_codes
 from db.timeseries import has_hypertables, partitions
-from ingestion.ingest import ingest
-from ingestion.targets import TARGETS
-from ingestion.validate import KnownCodes
 
 ITEMS, DAYS, TWICE, BAD, ROUNDS = 2_000, 500, 10_000, 100, 3
 LIMIT_TIMES, LIMIT_BYTES = 4.0, 1.5e9
 FIRST = date(2025, 1, 1)
-MAPPING, FEED = "erp_demand", "erp_demand"
 COLUMNS = ("item_id", "feed", "day", "quantity", "revenue")
-TABLE = "item_id uuid NOT NULL, feed text NOT NULL, day date NOT NULL, quantity numeric(20, 6) NOT NULL, revenue numeric(20, 6)"
+AMOUNT = "numeric(20, 6)"
+TABLE = f"item_id uuid NOT NULL, feed text NOT NULL, day date NOT NULL, quantity {AMOUNT} NOT NULL, revenue {AMOUNT}"
 KEY = "PRIMARY KEY (item_id, feed, day)"
 
 
@@ -76,42 +71,12 @@ def write(frame: pl.DataFrame, path: Path) -> None:
         file.writelines(f"{kinds[number % len(kinds)]}\n" for number in range(BAD))
 
 
-# -- one load, in a process of its own -------------------------------------------------------------------------------
-
-
-async def load(url: str, path: Path) -> dict[str, Any]:
-    """Take the file in as the ingestion actor does: seconds of each part and of all, counts, and the peak in bytes."""
-    mapping = next(each for each in shipped().values() if each.name == MAPPING)
-    engine = create_async_engine(url)
-    async with AsyncSession(engine) as session:
-        codes = await known_codes(session, TARGETS[mapping.target].references())
-    before = peak_bytes()
-    began = time.perf_counter()
-    taken = await asyncio.to_thread(ingest, path.read_bytes(), path.name, mapping, KnownCodes(**codes))
-    read = time.perf_counter()
-    async with AsyncSession(engine) as session, session.begin():
-        await store_rows(session, taken, FEED)
-    stored = time.perf_counter()
-    await rollups.refresh(engine)
-    done = time.perf_counter()
-    await engine.dispose()
-    return {
-        "seconds": {"read": read - began, "store": stored - read, "refresh": done - stored, "all": done - began},
-        "counts": [taken.read, taken.taken, taken.merged, taken.rejected_count],
-        "before": before,
-        "peak": peak_bytes(),
-    }
-
-
-def peak_bytes() -> int:
-    """The most memory this process has had, as Linux counts it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+# -- the loads --------------------------------------------------------------------------------------------------------
 
 
 def loaded(url: str, path: Path) -> dict[str, Any]:
-    """`load` in a fresh process."""
-    command = [sys.executable, "-m", "bench.demand_load", url, str(path)]
+    """What `bench.demand_file` tells of one load."""
+    command = [sys.executable, "-m", "bench.demand_file", url, str(path)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
@@ -204,31 +169,26 @@ async def measure(url: str, folder: Path) -> None:
 
 def show(count: int, copies: dict[str, list[float]], loads: dict[str, list[dict[str, Any]]]) -> None:
     """Print the figures."""
-    print(
-        f"{count:,} rows; bare COPY {spread(copies['key'])} s, into a table without its key {spread(copies['none'])} s"
-    )
+    print(f"{count:,} rows; bare COPY {spread(copies['key'])} s; without a key {spread(copies['none'])} s")
     for name, found in loads.items():
         read, taken, merged, rejected = found[0]["counts"]
-        parts = ", ".join(
-            f"{part} {spread([each['seconds'][part] for each in found])}"
-            for part in found[0]["seconds"]
-            if part != "all"
-        )
-        print(f"  {name:10}{taken:,} taken, {merged:,} merged, {rejected:,} rejected of {read:,}; {parts} s")
-        for label, base, limit in (
-            ("COPY", copies["key"], f"; limit x{LIMIT_TIMES:g}"),
-            ("COPY without key", copies["none"], ""),
-        ):
-            ratios = [each["seconds"]["all"] / one for each, one in zip(found, base, strict=True)]
-            verdict = f"{limit}: {'within' if statistics.median(ratios) <= LIMIT_TIMES else 'OVER'}" if limit else ""
-            print(
-                f"            {spread([each['seconds']['all'] for each in found])} s = x{spread(ratios)} of {label}{verdict}"
-            )
+        print(f"  {name}: {taken:,} taken, {merged:,} merged, {rejected:,} rejected of {read:,}")
+        seconds = {part: [each["seconds"][part] for each in found] for part in found[0]["seconds"]}
+        print("    " + ", ".join(f"{part} {spread(values)}" for part, values in seconds.items()) + " s")
+        times = [one / copy for one, copy in zip(seconds["all"], copies["key"], strict=True)]
+        bare = [one / copy for one, copy in zip(seconds["all"], copies["none"], strict=True)]
+        print(f"    x{spread(times)} of COPY; limit x{LIMIT_TIMES:g}: {verdict(statistics.median(times), LIMIT_TIMES)}")
+        print(f"    x{spread(bare)} of COPY into a table without a key, which is no limit")
         peak, before = max(each["peak"] for each in found), min(each["before"] for each in found)
-        verdict = "within" if peak <= LIMIT_BYTES else "OVER"
         print(
-            f"            peak {peak / 1e6:,.0f} MB ({before / 1e6:,.0f} before it began); limit {LIMIT_BYTES / 1e6:,.0f}: {verdict}"
+            f"    peak {peak / 1e6:,.0f} MB, {before / 1e6:,.0f} of them before it began;"
+            f" limit {LIMIT_BYTES / 1e6:,.0f} MB: {verdict(peak, LIMIT_BYTES)}"
         )
+
+
+def verdict(value: float, limit: float) -> str:
+    """How a figure stands to its limit."""
+    return "within" if value <= limit else "OVER"
 
 
 def spread(values: Sequence[float]) -> str:
@@ -237,11 +197,8 @@ def spread(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measure on a fresh embedded PostgreSQL; given a URL and a file, load that one file and print what it took."""
-    if len(sys.argv) == 3:
-        print(json.dumps(asyncio.run(load(sys.argv[1], Path(sys.argv[2])))))
-        return
-    with tempfile.TemporaryDirectory(prefix="fmrp-bench-") as folder, migrated_postgres() as url:
+    """Measure on the server that is given, else on a fresh embedded PostgreSQL."""
+    with tempfile.TemporaryDirectory(prefix="fmrp-bench-") as folder, given_postgres() as url:
         asyncio.run(measure(url, Path(folder)))
 
 

@@ -108,7 +108,7 @@ def _compared(given: pl.DataFrame, stored: pl.DataFrame, whole: bool) -> pl.Data
 
 
 async def _keys(session: AsyncSession, codes: pl.Series) -> pl.DataFrame:
-    """The items of these codes that are there: item, item_id (text) and n, which counts them in the order of the key."""
+    """The items of these codes that are there: item, item_id (text), and n, which counts them in the order of keys."""
     await stage(session, "named", pl.DataFrame({"item": codes.unique()}))
     query = "SELECT i.code, i.id FROM pg_temp.named s JOIN item i ON i.code = s.item ORDER BY i.id"
     found = await read_frame(session, query, schema={"item": pl.String, "item_id": pl.String})

@@ -23,7 +23,7 @@ def one_row_per_key(frame: pl.DataFrame, target: Target) -> tuple[pl.DataFrame, 
     replaced = suspects.join(last, on="@at", how="anti")["@at"]
     if replaced.is_empty():
         return frame, 0
-    return frame.filter(~pl.int_range(pl.len(), dtype=replaced.dtype).is_in(replaced.implode())), replaced.len()
+    return frame.filter(~pl.int_range(pl.len()).is_in(replaced.cast(pl.Int64).implode())), replaced.len()
 
 
 def items_to_create(frame: pl.DataFrame, mapping: Mapping, known: KnownCodes) -> pl.DataFrame:
