@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import (
     api,
-    database,
+    demand_load,
     event_latency,
     events,
     forecasting,
@@ -16,7 +16,7 @@ from bench import (
 )
 
 BENCHMARKS = (
-    *(database, series, transfer, api, forecasting, planning),
+    *(demand_load, series, transfer, api, forecasting, planning),
     *(queue, observability, events, event_latency),
 )
 

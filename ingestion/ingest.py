@@ -78,6 +78,7 @@ def ingest_rows(
     fields = to_fields(parsed, mapping, file_name)
     tell(0.6, "validate")
     good, broken = split_rows(fields, mapping, known)
+    del fields
     tell(0.8, "clean")
     kept, merged = one_row_per_key(good, target)
     rejected = rejected_rows(parsed, broken).with_columns(parked=pl.lit(value=False))

@@ -72,7 +72,9 @@ def split_rows(frame: pl.DataFrame, mapping: Mapping, known: KnownCodes) -> tupl
     ]
     schema = {"line": pl.Int64, "field": pl.String, "reason": pl.String}
     rejected = pl.concat(worded).sort("line") if worded else pl.DataFrame(schema=schema)
-    return judged.filter(pl.col("@check").is_null()).drop("@check"), rejected
+    # What stood in the file has told its reasons: of a good row only the values go on.
+    texts = [name for name in judged.columns if name.startswith(text_of(""))]
+    return judged.lazy().filter(pl.col("@check").is_null()).drop("@check", *texts).collect(), rejected
 
 
 def _shown(name: str) -> pl.Expr:
