@@ -1,0 +1,31 @@
+"""What is stored already, as far as reading a file needs it."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+Codes = Iterable[str] | pl.Series
+ITEM_UNITS = {"item": pl.String, "unit": pl.String, "factor": pl.Float64}
+SUPPLIER_ITEMS = {"supplier": pl.String, "code": pl.String, "item": pl.String}
+
+
+class KnownCodes:
+    """Codes already in the database, by table: what a row may refer to.
+
+    item_units: ITEM_UNITS, one row for each unit an item can be counted in: `factor` of its own unit is one of that
+    unit; its own unit is among them with factor 1. supplier_items: SUPPLIER_ITEMS, suppliers' own codes of items.
+    """
+
+    def __init__(
+        self, *, item_units: pl.DataFrame | None = None, supplier_items: pl.DataFrame | None = None, **codes: Codes
+    ) -> None:
+        self._codes = codes
+        self.item_units = pl.DataFrame(schema=ITEM_UNITS) if item_units is None else item_units
+        self.supplier_items = pl.DataFrame(schema=SUPPLIER_ITEMS) if supplier_items is None else supplier_items
+
+    def of(self, table: str) -> pl.Series:
+        """The codes of a table such as `items`; none of a table that was not given."""
+        codes = self._codes.get(table, ())
+        if isinstance(codes, pl.Series):
+            return codes.cast(pl.String).unique()
+        return pl.Series(sorted(set(codes)), dtype=pl.String)
