@@ -132,10 +132,9 @@ def _value(text: pl.Expr, kind: Kind, column: Column, mapping: Mapping, *, plain
         )
     if kind is Kind.DATE:
         formats = column.date_formats or mapping.date_formats
-        return _date(text, (*_ISO_TIMES, *formats) if plain else formats)
+        return date_of(text, (*_ISO_TIMES, *formats) if plain else formats)
     if kind is Kind.BOOLEAN:
-        lower = text.str.to_lowercase()
-        return pl.when(lower.is_in(_TRUE)).then(statement=True).when(lower.is_in(_FALSE)).then(statement=False)
+        return pl.when(is_true(text)).then(statement=True).when(is_false(text)).then(statement=False)
     if kind is Kind.CHOICE:
         return text.str.to_lowercase()
     return text
@@ -161,7 +160,17 @@ def number(text: pl.Expr, decimal: str, thousands: str, *, plain: bool) -> pl.Ex
     return pl.when(value.is_finite()).then(value)
 
 
-def _date(text: pl.Expr, formats: tuple[str, ...]) -> pl.Expr:
+def is_true(text: pl.Expr) -> pl.Expr:
+    """Whether a text is one of the words for yes."""
+    return text.str.to_lowercase().is_in(_TRUE)
+
+
+def is_false(text: pl.Expr) -> pl.Expr:
+    """Whether a text is one of the words for no."""
+    return text.str.to_lowercase().is_in(_FALSE)
+
+
+def date_of(text: pl.Expr, formats: tuple[str, ...]) -> pl.Expr:
     """A text as Date by the first format that fits all of it; times of day are dropped."""
     tries: list[pl.Expr] = []
     for fmt in formats:

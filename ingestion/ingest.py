@@ -113,8 +113,7 @@ def rejected_rows(parsed: Parsed, broken: pl.DataFrame) -> pl.DataFrame:
         broken.with_columns(parked=pl.col("parked") if "parked" in broken.columns else is_parked)
         .join(parsed.frame, on="line", how="left")
         .with_columns(raw=raw)
-        .select(*MALFORMED_SCHEMA, "parked")
-        .cast({**MALFORMED_SCHEMA, "parked": pl.Boolean})  # type: ignore[arg-type]
+        .select(pl.col(name).cast(dtype) for name, dtype in (*MALFORMED_SCHEMA.items(), ("parked", pl.Boolean)))
     )
     return pl.concat([rows, parsed.malformed.with_columns(parked=is_parked)]).sort("line")
 

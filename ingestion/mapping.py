@@ -19,6 +19,12 @@ from ingestion.targets import TARGETS, Kind, Target, literal
 SHIPPED = Path(__file__).parent / "mappings"
 SUPPLIER_ITEM = "supplier_item"
 """The lookup that needs no table in the mapping: suppliers' own codes of items, as their terms have them."""
+ENCODINGS = (
+    "auto", "utf-8", "utf-16", "ascii", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257",
+    "iso-8859-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15", "gb18030", "shift_jis",
+)  # fmt: skip
+"""Those that people are offered."""
+Delimiter = Literal["auto", ",", ";", "\t", "|"]
 Scalar = str | int | float | bool
 
 
@@ -139,7 +145,7 @@ class Mapping(_Strict):
     target: str
     grain: Literal["", "daily", "line"] = ""
     encoding: str = "utf-8"
-    delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
+    delimiter: Delimiter = "auto"
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ".", ",", " ", "'"] = ""
     date_formats: Annotated[tuple[str, ...], Field(min_length=1)] = ("%Y-%m-%d",)
