@@ -10,15 +10,26 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import SavedMapping
+from db.record_export import read_rows
+from db.records import TABLES, codes
 from db.repositories import mappings
-from ingestion.mapping import Mapping, load_mappings
+from ingestion.known import KnownCodes
+from ingestion.mapping import SUPPLIER_ITEM, Mapping, load_mappings
+from ingestion.targets import TARGETS
 
 # What a message about a mapping as a whole begins with, and the field it is about.
-_ABOUT = (("unknown target", "target"), ("grain", "grain"), ("decimal", "thousands"), ("a filter", "filters"))
+_ABOUT = (
+    ("unknown target", "target"),
+    ("grain", "grain"),
+    ("decimal", "thousands"),
+    ("a filter", "filters"),
+    ("a lookup", "lookups"),
+)
 _COLUMN = re.compile(r"column '(?P<name>[^']*)'")
 
 
@@ -106,3 +117,45 @@ async def hold_mappings(session: AsyncSession, names: Collection[str]) -> set[st
     """Which of these names mean no mapping; the others stay until this transaction ends."""
     own = set(names) - shipped().keys()
     return own - await mappings.hold(session, own) if own else set()
+
+
+async def known_to(session: AsyncSession, mapping: Mapping) -> KnownCodes:
+    """What is stored that a file read with this mapping is held against."""
+    columns = mapping.columns.values()
+    return await _known(
+        session,
+        TARGETS[mapping.target].references(),
+        item_units=any(each.unit_from or (each.unit and each.factor is None) for each in columns),
+        supplier_items=any(each.lookup == SUPPLIER_ITEM for each in columns),
+    )
+
+
+async def known_to_any(session: AsyncSession) -> KnownCodes:
+    """What is stored that any mapping may need, for finding one."""
+    references = frozenset[str]().union(*(target.references() for target in TARGETS.values()))
+    return await _known(session, references, item_units=True, supplier_items=True)
+
+
+async def _known(
+    session: AsyncSession, references: Collection[str], *, item_units: bool, supplier_items: bool
+) -> KnownCodes:
+    return KnownCodes(**await codes(session, references)).beside(
+        item_units=await _item_units(session) if item_units else None,
+        supplier_items=await _supplier_items(session) if supplier_items else None,
+    )
+
+
+async def _item_units(session: AsyncSession) -> pl.DataFrame:
+    own = (await _rows(session, "items", ("code", "unit"))).rename({"code": "item"})
+    others = await _rows(session, "unit_conversions", ("item", "unit", "factor"))
+    return pl.concat([own.with_columns(factor=pl.lit(1.0)), others])
+
+
+async def _supplier_items(session: AsyncSession) -> pl.DataFrame:
+    terms = await _rows(session, "supplier_terms", ("supplier", "supplier_item_code", "item"))
+    return terms.rename({"supplier_item_code": "code"}).drop_nulls("code")
+
+
+async def _rows(session: AsyncSession, name: str, fields: tuple[str, ...]) -> pl.DataFrame:
+    table = TABLES[name]
+    return await read_rows(session, table, table.matching(table.rows(fields), ()), table.order, fields, None)

@@ -18,7 +18,10 @@ _MOSTLY = 0.8
 # (decimal, thousands), plainest first.
 _STYLES = ((".", ""), (",", ""), (".", ","), (",", "."), (",", " "), (".", " "), (".", "'"), (",", "'"))
 _DAY_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y")
-_MONTH_FIRST = {fmt: fmt.replace("%d", "?").replace("%m", "%d").replace("?", "%m") for fmt in _DAY_FIRST}
+# With dots nobody writes the month first.
+_MONTH_FIRST = {
+    fmt: fmt.replace("%d", "?").replace("%m", "%d").replace("?", "%m") for fmt in _DAY_FIRST if "." not in fmt
+}
 _YEAR_FIRST = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _NAMED_MONTHS = ("%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y", "%d. %b %Y", "%d. %B %Y")
 _FORMATS = (*_YEAR_FIRST, *_DAY_FIRST, *_MONTH_FIRST.values(), *_NAMED_MONTHS)
@@ -27,12 +30,18 @@ _TIME = re.compile(r"^(?P<day>.*\d)(?P<gap>[ T])\d{1,2}:\d{2}(?P<seconds>:\d{2})
 
 @dataclass(frozen=True, slots=True)
 class DateReading:
-    """How dates are written. other: a second format that reads every value too, as another day."""
+    """How dates are written.
+
+    other: a second format that reads every value too, some (such as `example`) as other days; narrower: the one of the
+    two by which the days lie much closer together, if either; why: what the choice between them was made by.
+    """
 
     format: str
     with_time: str
     share: float
     other: str = ""
+    example: str = ""
+    narrower: str = ""
     why: str = ""
 
     @property
@@ -190,11 +199,15 @@ def _date_reading(texts: pl.Series, *, plain: bool) -> DateReading | None:
     if shares[best] < _MOSTLY:
         return None
     swapped = _MONTH_FIRST.get(best, "")
-    other = swapped if swapped and shares[swapped] >= _NEARLY_ALL * shares[best] else ""
     if plain and best == "%Y-%m-%d":
         suffix = ""
-    narrow = _narrower(days, best, other) if other else ""
-    return DateReading(best, best + suffix if suffix else "", shares[best], other, narrow)
+    reading = DateReading(best, best + suffix if suffix else "", shares[best])
+    if not swapped or shares[swapped] < _NEARLY_ALL * shares[best]:
+        return reading
+    apart = days.filter(days.to_frame().select(_day(best) != _day(swapped)).to_series())
+    if apart.is_empty():
+        return reading
+    return replace(reading, other=swapped, example=str(apart[0]), narrower=_narrower(days, best, swapped))
 
 
 def _is_text(text: pl.Expr) -> pl.Expr:
@@ -207,14 +220,18 @@ def _plausible(days: pl.Series, fmt: str) -> float:
         days = days.filter(days.str.contains(r"^[0-9]{8}$")) if days.str.contains(r"^[0-9]{8}$").all() else days.clear()
     elif "%y" in fmt and not days.str.contains(r"[./-][0-9]{2}$|-[0-9]{2}$").any():
         return 0.0
-    return _share(days, date_of(pl.col("t"), (fmt,)).is_between(FIRST_DATE, LAST_DATE)) if days.len() else 0.0
+    return _share(days, _day(fmt).is_between(FIRST_DATE, LAST_DATE)) if days.len() else 0.0
+
+
+def _day(fmt: str) -> pl.Expr:
+    return date_of(pl.col("t"), (fmt,))
 
 
 def _narrower(days: pl.Series, one: str, other: str) -> str:
     """The format by which the days lie much closer together, which is mostly the right one; "" if neither."""
     spans = {}
     for fmt in (one, other):
-        read = days.to_frame().select(date_of(pl.col("t"), (fmt,)).alias("d"))["d"].drop_nulls()
+        read = days.to_frame().select(_day(fmt).alias("d"))["d"].drop_nulls()
         spans[fmt] = (read.max() - read.min()).days if read.len() > 1 else 0  # type: ignore[operator,union-attr]
     near, far = sorted(spans, key=lambda fmt: spans[fmt])
     return near if spans[near] * 3 < spans[far] else ""
@@ -233,8 +250,8 @@ def _can_swap(reading: DateReading) -> bool:
 def _decided(reading: DateReading, sure: set[bool], style: NumberStyle) -> DateReading:
     if len(sure) == 1:
         day_first, why = next(iter(sure)), "as in another column of this file"
-    elif reading.why:
-        day_first, why = reading.why in _DAY_FIRST, "so the days lie closer together"
+    elif reading.narrower:
+        day_first, why = reading.narrower in _DAY_FIRST, "so the days lie closer together"
     elif style.decimal == ",":
         day_first, why = True, "as is usual with a decimal comma"
     else:
@@ -242,4 +259,4 @@ def _decided(reading: DateReading, sure: set[bool], style: NumberStyle) -> DateR
     if day_first == (reading.format in _DAY_FIRST):
         return replace(reading, why=why)
     timed = reading.with_time.replace(reading.format, reading.other) if reading.with_time else ""
-    return DateReading(reading.other, timed, reading.share, reading.format, why)
+    return replace(reading, format=reading.other, with_time=timed, other=reading.format, why=why)

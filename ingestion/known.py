@@ -1,6 +1,8 @@
 """What is stored already, as far as reading a file needs it."""
 
 from collections.abc import Iterable
+from copy import copy
+from typing import Self
 
 import polars as pl
 
@@ -16,12 +18,17 @@ class KnownCodes:
     unit; its own unit is among them with factor 1. supplier_items: SUPPLIER_ITEMS, suppliers' own codes of items.
     """
 
-    def __init__(
-        self, *, item_units: pl.DataFrame | None = None, supplier_items: pl.DataFrame | None = None, **codes: Codes
-    ) -> None:
+    def __init__(self, **codes: Codes) -> None:
         self._codes = codes
-        self.item_units = pl.DataFrame(schema=ITEM_UNITS) if item_units is None else item_units
-        self.supplier_items = pl.DataFrame(schema=SUPPLIER_ITEMS) if supplier_items is None else supplier_items
+        self.item_units = pl.DataFrame(schema=ITEM_UNITS)
+        self.supplier_items = pl.DataFrame(schema=SUPPLIER_ITEMS)
+
+    def beside(self, *, item_units: pl.DataFrame | None = None, supplier_items: pl.DataFrame | None = None) -> Self:
+        """The same codes, with these frames in place of empty ones."""
+        made = copy(self)
+        made.item_units = self.item_units if item_units is None else item_units
+        made.supplier_items = self.supplier_items if supplier_items is None else supplier_items
+        return made
 
     def of(self, table: str) -> pl.Series:
         """The codes of a table such as `items`; none of a table that was not given."""

@@ -94,7 +94,7 @@ def _column(
             column["date_formats"] = values.date.formats
         if values.date.other:
             told.append(
-                f"column {found.column!r}: {values.texts[0]!r} can be read as {values.date.format} or as"
+                f"column {found.column!r}: {values.date.example!r} can be read as {values.date.format} or as"
                 f" {values.date.other}; the first was picked, {values.date.why}"
             )
     if spec.kind in (Kind.CHOICE, Kind.BOOLEAN):
@@ -182,7 +182,8 @@ def _policies(draft: Draft, columns: dict[str, dict[str, Any]]) -> tuple[dict[st
             continue
         shown = ", ".join(repr(text[:40]) for text in unknown[:_SHOWN_TEXTS])
         told.append(
-            f"column {each.column!r}: {len(unknown):,} codes are not among the {spec.refers_to}, such as {shown}"
+            f"column {each.column!r}: {len(unknown):,} of the codes looked at are no known"
+            f" {spec.refers_to.replace('_', ' ')}, such as {shown}"
         )
         policies["unknown_items" if spec.refers_to == "items" else "unknown_references"] = "park"
     has_items = draft.known.of("items").len() > 0
@@ -192,6 +193,8 @@ def _policies(draft: Draft, columns: dict[str, dict[str, Any]]) -> tuple[dict[st
         policies["created_item"], name_column = _created_item(draft, columns)
         columns |= name_column
         told.append("there are no items yet: they are created as rows name them")
+    elif policies:
+        told.append("rows that name what is not there are parked, and taken once it is")
     return policies, told
 
 
