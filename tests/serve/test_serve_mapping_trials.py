@@ -43,6 +43,11 @@ async def plant(app: Litestar, by_role: dict[str, httpx.AsyncClient]) -> None:
     assert made.status_code == 201, made.text
 
 
+@pytest.fixture
+def operator(by_role: dict[str, httpx.AsyncClient]) -> httpx.AsyncClient:
+    return by_role["operator"]
+
+
 async def tried(client: httpx.AsyncClient, content: bytes, name: str = "items.csv", **form: str) -> httpx.Response:
     return await client.post(f"{MAPPINGS}/preview", files={"file": (name, content)}, data=form)
 
