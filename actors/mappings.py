@@ -7,7 +7,6 @@ from collections.abc import Collection
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import polars as pl
@@ -18,8 +17,9 @@ from db.models import SavedMapping
 from db.record_export import read_rows
 from db.records import TABLES, codes
 from db.repositories import mappings
+from ingestion import mapping as templates
 from ingestion.known import KnownCodes
-from ingestion.mapping import SUPPLIER_ITEM, Mapping, load_mappings
+from ingestion.mapping import SUPPLIER_ITEM, Mapping
 from ingestion.targets import TARGETS
 
 # What a message about a mapping as a whole begins with, and the field it is about.
@@ -31,6 +31,9 @@ _ABOUT = (
     ("a lookup", "lookups"),
 )
 _COLUMN = re.compile(r"column '(?P<name>[^']*)'")
+
+
+shipped = templates.shipped
 
 
 class UnknownMapping(ValueError):
@@ -51,12 +54,6 @@ class Template:
 
     mapping: Mapping
     changed_at: datetime | None = None
-
-
-@cache
-def shipped() -> Dict[str, Mapping]:
-    """The mappings that come with the product, by name; they change with the product only."""
-    return load_mappings()
 
 
 def checked(name: str, definition: Dict[str, Any]) -> Mapping:

@@ -1,6 +1,6 @@
 """How well a column of a file fits a field, by header and by values, and which column each field of a table gets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -37,7 +37,7 @@ class Candidate:
 
     place: int
     header: str
-    meanings: dict[str, Match]
+    meanings: Mapping[str, Match]
     values: ColumnValues
 
 
@@ -166,11 +166,8 @@ def _mean(flags: pl.Series) -> float:
 
 def _listed(spec: Field, values: ColumnValues, called: dict[str, str]) -> float:
     """Share of values that are choices, by their own word or another one."""
-    if spec.kind is Kind.BOOLEAN:
-        other = values.texts.str.to_lowercase().is_in(pl.Series(list(called), dtype=pl.String).implode())
-        return min(1.0, values.booleans + _mean(other))
-    accepted = pl.Series([*spec.choices, *called], dtype=pl.String)
-    return _mean(values.texts.str.to_lowercase().is_in(accepted.implode()))
+    other = sum(text in called or text in spec.choices for text in values.few) / max(len(values.few), 1)
+    return min(1.0, values.booleans + other) if spec.kind is Kind.BOOLEAN else other
 
 
 def table_scores(

@@ -13,6 +13,7 @@ from ingestion.targets import FIRST_DATE, LAST_DATE
 
 SAMPLE_ROWS = 5_000
 MOST_DISTINCT = 2_000
+_FEW = 100
 _NEARLY_ALL = 0.98
 _MOSTLY = 0.8
 # (decimal, thousands), plainest first.
@@ -63,10 +64,14 @@ class NumberStyle:
 
 @dataclass(frozen=True, slots=True)
 class ColumnValues:
-    """Facts of a column's sample. Shares are of the values that are not empty; known: table -> share of known codes."""
+    """Facts of a column's sample: how many values are filled, and the first distinct ones; shares are of these.
+
+    few: they in lower case where they are few, as choices are. known: table -> share of known codes.
+    """
 
     filled: int
     texts: pl.Series
+    few: tuple[str, ...] = ()
     numbers: float = 0.0
     wholes: float = 0.0
     largest: float = 0.0
@@ -128,6 +133,7 @@ def _facts(
     return ColumnValues(
         filled,
         texts,
+        few=tuple(texts.str.to_lowercase()) if texts.len() <= _FEW else (),
         numbers=_share(texts, value.is_not_null()),
         wholes=_share(texts, value == value.floor()),
         largest=float(texts.to_frame().select(value.abs().max()).item() or 0.0),

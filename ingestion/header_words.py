@@ -6,10 +6,10 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from ingestion.mapping import SHIPPED, load_mappings
+from ingestion.mapping import shipped
 from ingestion.table import header_key
 from ingestion.targets import TARGETS
 
@@ -79,7 +79,7 @@ def words() -> Words:
     for table, target in TARGETS.items():
         for field in target.fields:
             add(field, f"{table}.{field}")
-    for mapping in load_mappings(SHIPPED).values():
+    for mapping in shipped().values():
         for field, column in mapping.columns.items():
             for word in column.names:
                 add(word, f"{mapping.target}.{field}")
@@ -96,6 +96,7 @@ def words() -> Words:
     )
 
 
+@cache
 def known_headers() -> tuple[frozenset[str], ...]:
     """Every header that stands for something, for finding the row that is the header (`ParseOptions.fields`)."""
     return tuple(frozenset({header_key(word)}) for word in sorted(set(words().spelt.values())))
@@ -107,7 +108,8 @@ def _tokens(text: str) -> frozenset[str]:
     return frozenset(part for part in parts if part and part not in _SMALL_WORDS)
 
 
-def matches(header: str) -> dict[str, Match]:
+@lru_cache(maxsize=4_096)
+def matches(header: str) -> Dict[str, Match]:
     """Concepts and fields (`table.field`) a header may stand for."""
     found: dict[str, Match] = {}
     known = words()

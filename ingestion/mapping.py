@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -315,3 +316,9 @@ def load_mapping(path: Path) -> Mapping:
 def load_mappings(folder: Path = SHIPPED) -> Dict[str, Mapping]:
     """All templates of a folder by name; without a folder, those that come with the product."""
     return {path.stem: load_mapping(path) for path in sorted(folder.glob("*.toml"))}
+
+
+@cache
+def shipped() -> Dict[str, Mapping]:
+    """The mappings that come with the product, by name; they change with the product only."""
+    return load_mappings()

@@ -10,7 +10,7 @@ from ingestion.column_fit import KNOWN_ENOUGH, Candidate, FieldSuggestion, choic
 from ingestion.column_values import ColumnValues, NumberStyle
 from ingestion.header_words import field_match
 from ingestion.known import KnownCodes
-from ingestion.mapping import SUPPLIER_ITEM, CreatedItem, Delimiter, Mapping, load_mappings
+from ingestion.mapping import SUPPLIER_ITEM, CreatedItem, Delimiter, Mapping, shipped
 from ingestion.table import Parsed, header_key
 from ingestion.targets import TARGETS, Field, Kind
 from ingestion.units_column import unit_columns
@@ -113,13 +113,13 @@ def _other_words(
     table: str, found: FieldSuggestion, spec: Field, values: ColumnValues
 ) -> tuple[dict[str, str], list[str]]:
     """Texts to be replaced, if there are any to replace, and those that mean nothing."""
-    shipped = {
+    in_ours = {
         word.casefold(): value
-        for mapping in load_mappings().values()
+        for mapping in shipped().values()
         if mapping.target == table and found.field in mapping.columns
         for word, value in mapping.columns[found.field].values.items()
     }
-    called = {**choice_words(table, found.field, spec), **shipped}
+    called = {**choice_words(table, found.field, spec), **in_ours}
     lower = values.texts.str.to_lowercase().unique(maintain_order=True)
     own = spec.choices if spec.kind is Kind.CHOICE else ()
     foreign = [text for text in lower if text not in own and text not in called]
@@ -220,7 +220,7 @@ def _name(file_name: str, table: str) -> str:
     stem = file_name.rsplit(".", 1)[0].removesuffix(".csv").casefold()
     words = [word for word in re.split(r"[^a-z]+", stem) if word]
     name = "_".join(words)[:_MOST_NAME_CHARS].strip("_") or table
-    return f"{name}_file" if name in RESERVED_NAMES or name in load_mappings() else name
+    return f"{name}_file" if name in RESERVED_NAMES or name in shipped() else name
 
 
 def _description(file_name: str) -> str:
