@@ -177,7 +177,8 @@ def _policies(draft: Draft, columns: dict[str, dict[str, Any]]) -> tuple[dict[st
         spec = fields[each.field]
         if not spec.refers_to or spec.creates or columns[each.field].get("lookup"):
             continue
-        unknown = [text for text in draft.values_of(each.place).texts if text not in _known_set(draft, spec.refers_to)]
+        texts = draft.values_of(each.place).texts
+        unknown = texts.filter(~texts.is_in(draft.known.of(spec.refers_to).implode())).to_list()
         if not unknown:
             continue
         shown = ", ".join(repr(text[:40]) for text in unknown[:_SHOWN_TEXTS])
@@ -196,10 +197,6 @@ def _policies(draft: Draft, columns: dict[str, dict[str, Any]]) -> tuple[dict[st
     elif policies:
         told.append("rows that name what is not there are parked, and taken once it is")
     return policies, told
-
-
-def _known_set(draft: Draft, table: str) -> frozenset[str]:
-    return frozenset(draft.known.of(table))
 
 
 def _created_item(draft: Draft, columns: dict[str, dict[str, Any]]) -> tuple[CreatedItem, dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from ingestion.column_fit import Candidate, FieldSuggestion
+from ingestion.column_values import SAMPLE_ROWS
 from ingestion.known import KnownCodes
 from ingestion.table import Parsed
 from ingestion.targets import TARGETS, Kind
@@ -51,9 +52,11 @@ def unit_columns(
 
 def _covered(parsed: Parsed, item: int, unit: int, known: KnownCodes) -> float:
     """Share of rows whose item has their unit."""
-    pairs = parsed.frame.select(
-        item=pl.col(f"c{item}").str.strip_chars(), unit=pl.col(f"c{unit}").str.strip_chars()
-    ).drop_nulls()
+    pairs = (
+        parsed.frame.head(SAMPLE_ROWS)
+        .select(item=pl.col(f"c{item}").str.strip_chars(), unit=pl.col(f"c{unit}").str.strip_chars())
+        .drop_nulls()
+    )
     if pairs.is_empty():
         return 0.0
     return pairs.join(known.item_units.select("item", "unit").unique(), on=["item", "unit"]).height / pairs.height
