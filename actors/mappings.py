@@ -116,30 +116,26 @@ async def hold_mappings(session: AsyncSession, names: Collection[str]) -> set[st
     return own - await mappings.hold(session, own) if own else set()
 
 
-async def known_to(session: AsyncSession, mapping: Mapping) -> KnownCodes:
-    """What is stored that a file read with this mapping is held against."""
+def needs_conversions(mapping: Mapping) -> bool:
+    """Whether reading a file with this mapping takes units of items or suppliers' codes, beside the codes there are."""
     columns = mapping.columns.values()
-    return await _known(
-        session,
-        TARGETS[mapping.target].references(),
-        item_units=any(each.unit_from or (each.unit and each.factor is None) for each in columns),
-        supplier_items=any(each.lookup == SUPPLIER_ITEM for each in columns),
+    return any(
+        each.unit_from is not None or (each.unit is not None and each.factor is None) or each.lookup == SUPPLIER_ITEM
+        for each in columns
     )
 
 
-async def known_to_any(session: AsyncSession) -> KnownCodes:
-    """What is stored that any mapping may need, for finding one."""
-    references = frozenset[str]().union(*(target.references() for target in TARGETS.values()))
-    return await _known(session, references, item_units=True, supplier_items=True)
+async def known_to(session: AsyncSession, mapping: Mapping | None = None) -> KnownCodes:
+    """What is stored that a file read with this mapping is held against; without one, what any mapping may need."""
+    targets = [TARGETS[mapping.target]] if mapping is not None else list(TARGETS.values())
+    references = frozenset[str]().union(*(target.references() for target in targets))
+    known = KnownCodes(**await codes(session, references))
+    return known if mapping is not None and not needs_conversions(mapping) else await with_conversions(session, known)
 
 
-async def _known(
-    session: AsyncSession, references: Collection[str], *, item_units: bool, supplier_items: bool
-) -> KnownCodes:
-    return KnownCodes(**await codes(session, references)).beside(
-        item_units=await _item_units(session) if item_units else None,
-        supplier_items=await _supplier_items(session) if supplier_items else None,
-    )
+async def with_conversions(session: AsyncSession, known: KnownCodes) -> KnownCodes:
+    """The same codes with the units of all items and suppliers' own codes of them."""
+    return known.beside(item_units=await _item_units(session), supplier_items=await _supplier_items(session))
 
 
 async def _item_units(session: AsyncSession) -> pl.DataFrame:

@@ -30,6 +30,18 @@ class KnownCodes:
         made.supplier_items = self.supplier_items if supplier_items is None else supplier_items
         return made
 
+    def after(self, table: str, rows: pl.DataFrame) -> Self:
+        """With the units and the suppliers' codes that rows of a table bring once they are stored."""
+        if table == "items":
+            own = rows.select(item="code", unit="unit", factor=pl.lit(1.0)).drop_nulls()
+            return self.beside(item_units=pl.concat([own, self.item_units]))
+        if table == "unit_conversions":
+            return self.beside(item_units=pl.concat([rows.select(*ITEM_UNITS), self.item_units]))
+        if table == "supplier_terms":
+            terms = rows.select("supplier", "item", code="supplier_item_code").drop_nulls().select(*SUPPLIER_ITEMS)
+            return self.beside(supplier_items=pl.concat([terms, self.supplier_items]))
+        return self
+
     def of(self, table: str) -> pl.Series:
         """The codes of a table such as `items`; none of a table that was not given."""
         codes = self._codes.get(table, ())

@@ -16,7 +16,7 @@ from litestar.exceptions import ServiceUnavailableException
 from litestar.params import Body
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.mappings import checked, find_mapping, known_to, known_to_any, shipped
+from actors.mappings import checked, find_mapping, known_to, shipped
 from db.repositories import mappings
 from ingestion.errors import IngestionError
 from ingestion.limits import Limits
@@ -70,7 +70,7 @@ async def suggest_mapping(
 ) -> MappingSuggestion:
     """Nothing is stored."""
     async with state.connections.sessions() as session:
-        known = await known_to_any(session)
+        known = await known_to(session)
         taken = {*shipped(), *(each.name for each in await mappings.every(session))}
     content, limits = await data.file.read(), _limits(state)
     found = await _read(state, lambda: suggest(content, data.name, known, limits, data.target))
