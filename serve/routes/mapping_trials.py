@@ -26,6 +26,7 @@ from ingestion.suggest import Suggestion, suggest
 from serve.bodies import place_and_fault
 from serve.mapping_schemas import MappingDefinition, MappingIn, definition_of
 from serve.problems import ERRORS, Conflict
+from serve.resources.transfer_routes import FileIn
 from serve.security import OPERATOR
 from serve.trial_schemas import (
     FileReading,
@@ -72,8 +73,8 @@ async def suggest_mapping(
     async with state.connections.sessions() as session:
         known = await known_to(session)
         taken = {*shipped(), *(each.name for each in await mappings.every(session))}
-    content, limits = await data.file.read(), _limits(state)
-    found = await _read(state, lambda: suggest(content, data.name, known, limits, data.target))
+    limits = _limits(state)
+    found = await _read(state, data, lambda content: suggest(content, data.name, known, limits, data.target))
     return _suggestion(found, taken)
 
 
@@ -95,8 +96,9 @@ async def preview_mapping(
     async with state.connections.sessions() as session:
         mapping = await _wanted(session, data)
         known = await known_to(session, mapping)
-    content, limits = await data.file.read(), _limits(state)
-    return _preview(await _read(state, lambda: preview(content, data.name, mapping, known, limits)))
+    limits = _limits(state)
+    seen = await _read(state, data, lambda content: preview(content, data.name, mapping, known, limits))
+    return _preview(seen)
 
 
 async def _wanted(session: AsyncSession, data: PreviewIn) -> Mapping:
@@ -122,7 +124,7 @@ def _limits(state: State) -> Limits:
     return replace(Limits(), max_bytes=state.connections.settings.upload_max_bytes)
 
 
-async def _read(state: State, work: Callable[[], T]) -> T:
+async def _read(state: State, data: FileIn, work: Callable[[bytes], T]) -> T:
     """Read a file in a thread, a few at a time.
 
     A thread cannot be stopped: what takes too long is given up on, and keeps its turn until it ends by itself.
@@ -136,7 +138,7 @@ async def _read(state: State, work: Callable[[], T]) -> T:
     async def alone() -> T:
         async with state.transfers:
             begun.set()
-            return await asyncio.to_thread(work)
+            return await asyncio.to_thread(work, await data.file.read())
 
     task = asyncio.create_task(alone())
     _running.add(task)
@@ -147,10 +149,12 @@ async def _read(state: State, work: Callable[[], T]) -> T:
         raise Conflict(str(error), {"file": str(error)}) from error
     except TimeoutError as error:
         if not begun.is_set():
-            task.cancel()
             raise ServiceUnavailableException("other files are being read", headers={"Retry-After": "10"}) from error
         message = f"takes more than {LONGEST_S:g} seconds to read: hand in a part of it"
         raise Conflict(f"file: {message}", {"file": message}) from error
+    finally:
+        if not begun.is_set():  # also where whoever asked has gone away
+            task.cancel()
 
 
 def _ended(task: asyncio.Task[Any]) -> None:

@@ -1,5 +1,6 @@
 """Mappings suggested for files: by the shipped mappings' own headers, for real and made-up files, and for anything."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -290,6 +291,15 @@ def test_a_real_product_structure() -> None:
 
 
 # -- whatever comes in -----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))))
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+    for each in (content, b"Item;Quantity;Date\n" + content):
+        with contextlib.suppress(IngestionError):
+            suggest(each, "a.csv")
+
 
 headers = st.one_of(
     st.sampled_from(

@@ -161,32 +161,30 @@ async def test_a_preview_is_of_the_first_rows(operator: httpx.AsyncClient) -> No
     assert (found["read"], len(found["rows"]), len(found["lines"]), len(found["rejected_rows"])) == (300, 50, 50, 50)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff\x00", b"nothing like it", b"PK\x03\x04"])
-async def test_what_is_no_table_is_told(operator: httpx.AsyncClient, content: bytes) -> None:
-    for form in ({"mapping": "erp_items"}, {"definition": json.dumps(OWN)}):
-        assert fields(assert_problem(await tried(operator, content, **form), 409)) == {"file"}
-    answer = await operator.post(f"{MAPPINGS}/suggest", files={"file": ("items.csv", content)})
-    assert fields(assert_problem(answer, 409)) == {"file"}
+async def test_what_is_no_table_is_told(operator: httpx.AsyncClient) -> None:
+    for content in (b"", b"\x00\xff\x00", b"nothing like it", b"PK\x03\x04"):
+        for form in ({"mapping": "erp_items"}, {"definition": json.dumps(OWN)}):
+            assert fields(assert_problem(await tried(operator, content, **form), 409)) == {"file"}
+        answer = await operator.post(f"{MAPPINGS}/suggest", files={"file": ("items.csv", content)})
+        assert fields(assert_problem(answer, 409)) == {"file"}
 
 
-@pytest.mark.parametrize(
-    ("form", "at"),
-    [
-        ({}, "mapping"),
-        ({"mapping": "erp_items", "definition": json.dumps(OWN)}, "mapping"),
-        ({"mapping": "nowhere"}, "mapping"),
-        ({"definition": "{{"}, "definition"),
-        ({"definition": "[]"}, "definition"),
-        ({"definition": json.dumps({**OWN, "target": "moon"})}, "definition.target"),
-        ({"definition": json.dumps({**OWN, "colour": 1})}, "definition.colour"),
-        ({"definition": json.dumps({**OWN, "thousands": ","})}, "thousands"),
-        ({"definition": json.dumps({**OWN, "columns": {**OWN["columns"], "cost": {}}})}, "columns.cost"),
-    ],
+FORMS: tuple[tuple[dict[str, str], str], ...] = (
+    ({}, "mapping"),
+    ({"mapping": "erp_items", "definition": json.dumps(OWN)}, "mapping"),
+    ({"mapping": "nowhere"}, "mapping"),
+    ({"definition": "{{"}, "definition"),
+    ({"definition": "[]"}, "definition"),
+    ({"definition": json.dumps({**OWN, "target": "moon"})}, "definition.target"),
+    ({"definition": json.dumps({**OWN, "colour": 1})}, "definition.colour"),
+    ({"definition": json.dumps({**OWN, "thousands": ","})}, "thousands"),
+    ({"definition": json.dumps({**OWN, "columns": {**OWN["columns"], "cost": {}}})}, "columns.cost"),
 )
-async def test_a_preview_without_a_mapping_to_read_it_with(
-    operator: httpx.AsyncClient, form: dict[str, str], at: str
-) -> None:
-    assert fields(assert_problem(await tried(operator, CSV, **form), 409)) == {at}
+
+
+async def test_a_preview_without_a_mapping_to_read_it_with(operator: httpx.AsyncClient) -> None:
+    for form, at in FORMS:
+        assert fields(assert_problem(await tried(operator, CSV, **form), 409)) == {at}
 
 
 async def test_names_of_routes_are_no_names_of_mappings(by_role: dict[str, httpx.AsyncClient]) -> None:
