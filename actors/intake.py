@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import failure_alerts, metrics
-from actors.mappings import BadDefinition, Template, UnknownMapping
+from actors.mappings import BadDefinition, Template, UnknownMapping, needs_conversions, with_conversions
 from actors.rounds import Delivery
 from actors.run import JobRun
 from actors.telemetry import span
@@ -57,23 +57,31 @@ class Judged:
 
 
 class Codes:
-    """Codes that rows may refer to: those stored, and those that deliveries judged before bring."""
+    """Codes that rows may refer to, and units of items: those stored, and those that deliveries judged before bring."""
 
     def __init__(self, sessions: SessionFactory) -> None:
         self._sessions = sessions
         self._stored: dict[str, pl.Series] = {}
         self._brought: dict[str, list[pl.Series]] = {}
+        self._rows: list[tuple[str, pl.DataFrame]] = []
 
-    async def known(self, target: str) -> KnownCodes:
-        """All that a table's fields refer to."""
-        tables = TARGETS[target].references()
+    async def known(self, mapping: FieldMapping) -> KnownCodes:
+        """All that the fields of the mapping's table refer to."""
+        tables = TARGETS[mapping.target].references()
         if lacking := tables - self._stored.keys():
             async with self._sessions() as session:
                 for table, codes in (await known_codes(session, lacking)).items():
                     self._stored[table] = pl.Series(codes, dtype=pl.String)
-        return KnownCodes(
+        known = KnownCodes(
             **{table: pl.concat([self._stored[table], *self._brought.get(table, ())]) for table in tables}
         )
+        if not needs_conversions(mapping):
+            return known
+        async with self._sessions() as session:
+            known = await with_conversions(session, known)
+        for table, rows in self._rows:
+            known = known.after(table, rows)
+        return known
 
     def add(self, taken: Ingested) -> None:
         """What these rows bring once they are stored."""
@@ -82,6 +90,11 @@ class Codes:
         if target.key == ("code",):
             brought.append((target.name, taken.rows["code"]))
         brought += [(spec.refers_to, taken.rows[name]) for name, spec in target.fields.items() if spec.creates]
+        self._rows += [
+            (table, rows)
+            for table, rows in (("items", taken.new_items), (taken.target, taken.rows))
+            if table in ("items", "unit_conversions", "supplier_terms") and rows.height
+        ]
         for table, codes in brought:
             self._brought.setdefault(table, []).append(codes.drop_nulls().unique())
 
@@ -107,7 +120,7 @@ class Intake:
             if delivery.records is None:
                 judged.earlier = await self._earlier(delivery, template)
             if judged.earlier is None:
-                known = await self._codes.known(mapping.target)
+                known = await self._codes.known(mapping)
                 with span("read", mapping=mapping.name, bytes=len(delivery.content)):
                     judged.taken = await self._run.in_thread(self._read, delivery, mapping, known, tell)
                 self._codes.add(judged.taken)
