@@ -372,7 +372,6 @@ WORDS: dict[str, Any] = {
     "MappingSuggestion.warnings": ["no column for kind: every row is taken as 'finished'"],
     "file_format": "csv",
     "header_line": 1,
-    "parked": 1,
     "PreviewedRejection.parked": False,
     "lines": [2],
     "new_items": 1,

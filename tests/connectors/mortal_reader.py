@@ -18,7 +18,6 @@ import time
 from typing import Any
 
 import msgspec
-from pydantic import SecretStr
 from sqlalchemy import event
 
 from actors.ingestion import IngestionWork
@@ -48,9 +47,7 @@ def main() -> None:
 
 
 async def _attempt(request: dict[str, Any]) -> dict[str, Any]:
-    given = request["settings"]
-    secrets = {name: SecretStr(given.pop(name)) for name in ("database_url", "redis_url")}
-    connections = Connections(Settings(**given, **secrets), "mortal")
+    connections = Connections(Settings(**request["settings"]), "mortal")
     counter = _Counter(request["die_at"])
     counter.watch(connections)
     try:
