@@ -25,7 +25,7 @@ from db.models import IngestRun
 from db.record_writes import UnknownReference
 from db.records import codes as known_codes
 from db.repositories import alerts, jobs, rejected_rows, sources, targets
-from ingestion.errors import IngestionError
+from ingestion.errors import IngestionError, WrongColumns
 from ingestion.ingest import Ingested, Progress, ingest, ingest_rows
 from ingestion.limits import Limits
 from ingestion.mapping import Mapping as FieldMapping
@@ -117,6 +117,7 @@ class Intake:
         try:
             template = await template_of(delivery.name)
             judged.mapping = mapping = template.mapping
+            _refuse_uncounted(delivery, mapping)
             if delivery.records is None:
                 judged.earlier = await self._earlier(delivery, template)
             if judged.earlier is None:
@@ -251,6 +252,16 @@ def counts_of(taken: Ingested) -> dict[str, Any]:
     }
 
 
+def _refuse_uncounted(delivery: Delivery, mapping: FieldMapping) -> None:
+    """A stream may bring one document's lines in several readings, and some of them again: counting them is no use."""
+    if delivery.records is not None and not delivery.is_snapshot and mapping.counts_lines:
+        raise WrongColumns(
+            "invoice lines of a stream need a number of their own: map the column that numbers them",
+            file=delivery.name,
+            field="line",
+        )
+
+
 def _of_records(delivery: Delivery) -> Mapping[str, bool]:
     """A file of a snapshot table is the whole truth of its feed; rows of a stream are so only if they say so."""
     return {} if delivery.records is None else {"is_whole": delivery.is_snapshot}
@@ -262,14 +273,14 @@ async def store_rows(
     """Store accepted rows; demand of invoice-line feeds is derived anew for the items they touch.
 
     `is_whole`: of tables that a feed tells whole (stock, open orders), what these rows lack is gone. `adds`: invoice
-    lines, which are counted within their document, are further ones beside those that are stored.
+    lines that are counted within their document are further ones beside those that are stored.
     """
     if not taken.new_items.is_empty():
         await targets.store(session, "items", taken.new_items, feed=feed)
     if taken.rows.is_empty() and taken.rejected_count:
         return  # a snapshot in which every row is wrong says nothing about what is gone
     rows = taken.rows
-    if adds and taken.target == "sales_lines" and not rows.is_empty():
+    if adds and taken.counts_lines and not rows.is_empty():
         rows = await targets.numbered_on(session, rows, feed=feed)
     await targets.store(session, taken.target, rows, feed=feed, is_whole=is_whole)
     if taken.target == "sales_lines" and not taken.rows.is_empty():

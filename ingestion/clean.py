@@ -11,9 +11,10 @@ from ingestion.validate import KnownCodes
 def one_row_per_key(frame: pl.DataFrame, target: Target) -> tuple[pl.DataFrame, int]:
     """(one row for each natural key, how many were merged into it): the later row of a file replaces the earlier.
 
-    Invoice lines are never merged, equal ones may be real repeats: each is numbered within its document instead.
+    Invoice lines without a number are never merged, equal ones may be real repeats: they are counted within their
+    document instead.
     """
-    if target.name == "sales_lines":
+    if target.name == "sales_lines" and frame["line"].null_count() == frame.height:
         occurrence = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("document", "item")
         return frame.sort(LINE).with_columns(line=occurrence), 0
     keys = frame.select(target.key)

@@ -27,6 +27,7 @@ class Ingested:
     the rows, columns of items. rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), parked
     (Boolean: its only fault is that something it names is not there yet, and the mapping parks such rows), by line;
     parked_count of them are parked. numbers_are_plain: as in `Parsed`, for those who read the rejected rows again.
+    counts_lines: as in `Mapping`.
     """
 
     target: str
@@ -41,6 +42,7 @@ class Ingested:
     lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
     numbers_are_plain: bool = False
     parked_count: int = 0
+    counts_lines: bool = False
 
 
 def ingest(
@@ -98,6 +100,7 @@ def ingest_rows(
         rejected_count=rejected.height,
         numbers_are_plain=parsed.numbers_are_plain,
         parked_count=int(rejected["parked"].sum()),
+        counts_lines=mapping.counts_lines,
     )
     tell(1.0, "done")
     return result

@@ -214,8 +214,6 @@ class Mapping(_Strict):
         for field, spec in table.fields.items():
             if spec.required and spec.default is None and field not in self.columns:
                 raise ValueError(f"table '{table.name}' needs a column for '{field}'")
-        if table.name == "sales_lines" and "line" in self.columns:
-            raise ValueError("'line' of sales_lines is counted within the document, not read")
 
     def _faulty_lookups(self, table: Target) -> Iterator[str]:
         for name, texts in self.lookups.items():
@@ -276,9 +274,16 @@ class Mapping(_Strict):
             return field in TARGETS[self.target].key
         column = self.columns.get(field)
         spec = TARGETS[self.target].fields.get(field)
+        if self.target == "sales_lines" and field == "line":
+            return column is not None
         if column is not None and column.required is not None:
             return column.required or (spec is not None and spec.required)
         return spec is not None and spec.required
+
+    @property
+    def counts_lines(self) -> bool:
+        """Whether invoice lines have no number of their own, and are counted within their document."""
+        return self.target == "sales_lines" and "line" not in self.columns
 
     def parse_options(self) -> ParseOptions:
         """How to read a file of this kind."""

@@ -48,13 +48,13 @@ DEMAND = Target(
     grain="daily",
     about="Demand by day",
 )
-# `line` is counted here, not read: the occurrence of the item within the document.
+# Unless a mapping reads `line`, it is counted: the occurrence of the item within the document.
 SALES_LINES = Target(
     "sales_lines",
     {
         "document": code(example="INV-77"),
         "item": code("items", example="A-100"),
-        "line": Field(Kind.WHOLE),
+        "line": Field(Kind.WHOLE, at_least=0, at_most=1_000_000_000, about="Counted, unless it is read", example=1),
         "day": DAY,
         "customer": _CUSTOMER,
         "quantity": Field(Kind.NUMBER, required=True, unit_of="item", example=3.0),
