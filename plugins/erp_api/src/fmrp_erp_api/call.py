@@ -8,9 +8,9 @@ from typing import Any, Self
 import httpx
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
-    """One request. `body` is sent as JSON, `form` as a form."""
+    """One request. `body` is sent as JSON, `form` as a form. Shown without what may be secret."""
 
     method: str
     url: httpx.URL
@@ -23,6 +23,9 @@ class Call:
     def asked(self) -> str:
         """The request for people: without parameters, which may hold secrets."""
         return f"{self.method} {self.url.copy_with(query=None, fragment=None)}"
+
+    def __repr__(self) -> str:
+        return self.asked
 
     def with_parameters(self, parameters: Mapping[str, Any], in_body: bool) -> Self:
         """With these in the query, or in the body, where 'page.size' is size within page."""

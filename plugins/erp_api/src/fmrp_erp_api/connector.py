@@ -34,9 +34,11 @@ class ApiConnector:
             async with Session(config, attempts=1) as session:
                 for stream in config.streams:
                     page = await first_page(session, config, stream)
-                    to_rows(stream, page.records, f"{page.answer.asked}, page 1")
-                    what = "a file" if stream.format == "csv" else f"{len(page.records)} records on its first page"
-                    found.append(f"{stream.name}: {what}")
+                    if stream.format == "csv":
+                        found.append(f"{stream.name}: a file")
+                    else:
+                        rows = to_rows(stream, page.records, f"{page.answer.asked}, page 1")
+                        found.append(f"{stream.name}: {len(rows)} records on its first page")
         except ConnectorError as error:
             return CheckResult(False, str(error))
         return CheckResult(True, "; ".join(found)[:1000])

@@ -86,19 +86,9 @@ class _Reading:
         return {} if since is None else {self._cursor.param: sent_as(self._cursor, since)}
 
     def _read(self, page: Page) -> list[Row]:
-        """The rows of a page. FatalError: not one of them has the cursor or the key, or they are out of order."""
+        """The rows of a page. FatalError: they are not as configured, or out of order."""
         where = f"{page.answer.asked}, page {page.number}"
         rows = to_rows(self._stream, page.records, where)
-        for column in (self._cursor.field, *self._stream.key):
-            if rows and all(row.get(column) is None for row in rows):
-                names = ", ".join(sorted({name for row in rows[:10] for name in row}))[:300]
-                raise FatalError(f"{where}: no record has the column {column!r}; there are {names}")
-        if rows and all(mark_of(self._cursor, row.get(self._cursor.field)) is None for row in rows):
-            example = str(rows[0].get(self._cursor.field))[:50]
-            raise FatalError(
-                f"{where}: {self._cursor.field} is {example!r}, which is no {self._cursor.type}; correct the cursor's "
-                "type or format"
-            )
         if self._cursor.ordered:
             self._check_order(rows, where)
         if not self._stream.fields:

@@ -161,7 +161,7 @@ def _is_last(paging: PagePaging | OffsetPaging, document: Any, size: int, count:
 
 def _total(stream: Stream, document: Any, answer: Answer) -> int | None:
     path = getattr(stream.paging, "total_path", None)
-    return None if path is None or answer.status == 304 else _whole(find_one(path, document), stream.paging, answer)
+    return None if path is None or document is None else _whole(find_one(path, document), stream.paging, answer)
 
 
 def _whole(value: Any, paging: Any, answer: Answer) -> int:
@@ -197,7 +197,7 @@ def _remember(seen: set[bytes], position: Position, base: Call) -> None:
 
 
 def _decoded(answer: Answer, stream: Stream, max_records: int) -> tuple[Any, list[Any]]:
-    """The document and the records in it. CSV is not looked into: if it has lines below its header, it is one record."""
+    """The document and the records in it. CSV with lines below its header is one record."""
     if answer.status == 304:
         return None, []
     if stream.format == "csv":

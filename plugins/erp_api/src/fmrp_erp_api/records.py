@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fmrp_erp_api.cursor_values import mark_of
 from fmrp_erp_api.json_path import find_one
 from fmrp_erp_api.stream_config import MAX_COLUMNS, Stream
 from fmrp_sdk import FatalError
@@ -18,11 +19,27 @@ _LONGEST_NUMBER = 60
 
 
 def to_rows(stream: Stream, records: Iterable[Any], where: str) -> list[Row]:
-    """One row a record. FatalError: a record is no object and `fields` do not say how to read it."""
+    """One row a record.
+
+    FatalError: a record is no object and `fields` do not say how to read it; or not one has the key or the cursor. A
+    single record without them is no reason to stop: it is rejected later on, by itself.
+    """
     try:
-        return [_row(stream, record, where, number) for number, record in enumerate(records, start=1)]
+        rows = [_row(stream, record, where, number) for number, record in enumerate(records, start=1)]
     except RecursionError:
         raise FatalError(f"{where}: a record is nested too deep to be read") from None
+    cursor = stream.cursor
+    for column in (*stream.key, *([cursor.field] if cursor else [])):
+        if rows and all(row.get(column) is None for row in rows):
+            names = ", ".join(sorted({name for row in rows[:10] for name in row}))[:300]
+            raise FatalError(f"{where}: no record has the column {column!r}; there are {names}")
+    if cursor and rows and all(mark_of(cursor, row.get(cursor.field)) is None for row in rows):
+        example = next(text for row in rows if (text := row.get(cursor.field)) is not None)
+        raise FatalError(
+            f"{where}: {cursor.field} is {example[:50]!r}, which is no {cursor.type}; correct the cursor's type or "
+            "format"
+        )
+    return rows
 
 
 def merged_columns(known: Sequence[str], rows: Iterable[Row], where: str) -> tuple[str, ...]:

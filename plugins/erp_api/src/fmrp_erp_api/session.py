@@ -104,10 +104,7 @@ class Session:
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or location is None:
                 return answer
-            try:
-                target = call.url.join(location)
-            except httpx.InvalidURL:
-                raise FatalError(f"{call.asked}: the API redirects to what is no address") from None
+            target = call.url.join(location)
             if _origin(target) != _origin(call.url):
                 raise FatalError(
                     f"{call.asked}: the API redirects to another host or scheme ({target.scheme}://{target.host}), "
@@ -127,7 +124,10 @@ class Session:
             async with asyncio.timeout(min(self._config.request_timeout_s, self._left_s())):
                 return await self._exchange(call)
         except TimeoutError:
-            raise RetriableError(f"{call.asked}: no whole answer within {self._config.request_timeout_s:g} s") from None
+            limit_s = self._config.request_timeout_s
+            if time.monotonic() - began < limit_s:
+                raise self._too_long() from None
+            raise RetriableError(f"{call.asked}: no whole answer within {limit_s:g} s") from None
         except httpx.TransportError as error:
             # From None: the library's error holds the request, and with it the log-in.
             raise _unreachable(call, error) from None
@@ -159,7 +159,7 @@ class Session:
     async def _take_turn(self) -> None:
         """Waits until the next request is due by requests_per_minute."""
         if self._left_s() <= 0:
-            raise RetriableError(f"the reading took longer at the source than max_run_s, {self._config.max_run_s:g} s")
+            raise self._too_long()
         if self._config.requests_per_minute is None:
             return
         await self._pause(self._next_at - time.monotonic())
@@ -169,6 +169,9 @@ class Session:
         if wait_s > 0:
             self._spent_s += wait_s
             await asyncio.sleep(wait_s)
+
+    def _too_long(self) -> RetriableError:
+        return RetriableError(f"the reading took longer at the source than max_run_s, {self._config.max_run_s:g} s")
 
     def _left_s(self) -> float:
         return self._config.max_run_s - self._spent_s

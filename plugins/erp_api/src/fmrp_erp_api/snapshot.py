@@ -71,6 +71,8 @@ async def read_file(
                 )
             last = page
     assert last is not None
+    if not content.strip():
+        raise RetriableError(f"{last.answer.asked}: the file is empty, without so much as a header")
     fingerprint = blake2b(content, digest_size=16).hexdigest()
     if known.snapshot is not None and known.snapshot.content == fingerprint:
         return

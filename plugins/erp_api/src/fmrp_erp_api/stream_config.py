@@ -143,7 +143,7 @@ class Cursor(Strict):
     def _known_zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             raise ValueError(f"{name!r} is no IANA time zone; expected for example Europe/Berlin") from None
         return name
 
