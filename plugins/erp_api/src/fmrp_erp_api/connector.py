@@ -16,7 +16,7 @@ from fmrp_erp_api.state import ApiState, StreamState
 from fmrp_erp_api.stream_config import Stream
 from fmrp_sdk import Batch, CheckResult, ConnectorError, FileBatch, RecordsBatch, State, StreamInfo
 
-_Content = FileBatch | RecordsBatch
+_Content = FileBatch | RecordsBatch | None
 
 
 class ApiConnector:
@@ -82,4 +82,7 @@ async def _read(
         readings = read_snapshot(session, config, stream, known)
     async with aclosing(readings) as found:
         async for content, after in found:
-            yield content if isinstance(content, _Content) else RecordsBatch(stream.name, content), after
+            if content is None or isinstance(content, FileBatch | RecordsBatch):
+                yield content, after
+            else:
+                yield RecordsBatch(stream.name, content), after

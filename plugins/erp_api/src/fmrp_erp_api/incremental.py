@@ -25,8 +25,8 @@ _GONE = {400, 404, 410, 422}
 
 async def read_new(
     session: Session, config: ApiConfig, stream: Stream, known: StreamState
-) -> AsyncGenerator[tuple[pa.Table, StreamState]]:
-    """Rows that are new or changed since `known`, and the state after them; nothing where there are none."""
+) -> AsyncGenerator[tuple[pa.Table | None, StreamState]]:
+    """Rows that are new or changed since `known`, and the state after them; None where only the state moves on."""
     if known.unfinished is not None:
         # Beginning again gives nothing twice but what goes beyond the rows remembered.
         fresh = known.model_copy(update={"unfinished": None})
@@ -58,7 +58,7 @@ class _Reading:
         self._rows = _Rows(stream, stream.cursor, known)
         self._last: Mark | None = None
 
-    async def batches(self, session: Session) -> AsyncGenerator[tuple[pa.Table, StreamState]]:
+    async def batches(self, session: Session) -> AsyncGenerator[tuple[pa.Table | None, StreamState]]:
         """See `read_new`."""
         position: Position | None = self._known.unfinished.position if self._known.unfinished else None
         chunk: list[Row] = []
@@ -76,9 +76,11 @@ class _Reading:
                         chunk = []
                     self._rows.met(row)
                     chunk.append(row)
-        # A reading taken up again may end without a row: its end has to be told all the same.
-        if chunk or self._known.unfinished:
-            yield to_table(chunk, self._columns), self._final_state()
+        final = self._final_state()
+        if chunk:
+            yield to_table(chunk, self._columns), final
+        elif final.cursor != self._known.cursor or self._known.unfinished:
+            yield None, final
 
     def _parameters(self) -> dict[str, Any]:
         """What asks for nothing but the new."""
@@ -123,7 +125,9 @@ class _Reading:
     def _final_state(self) -> StreamState:
         reached = self._reached()
         since = None if reached is None else set_back(self._cursor, needed_mark(self._cursor, reached))
-        update: dict[str, Any] = {"cursor": reached, "recent": self._rows.recent(since), "unfinished": None}
+        # A reading taken up again has not met what was given before it was cut off: all is remembered once more.
+        recent = self._rows.recent(None if self._known.unfinished else since)
+        update: dict[str, Any] = {"cursor": reached, "recent": recent, "unfinished": None}
         if not self._stream.fields:
             update["columns"] = self._columns
         return self._known.model_copy(update=update)
