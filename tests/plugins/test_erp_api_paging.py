@@ -36,21 +36,25 @@ def read_one(plant: Plant, **stream: Any) -> list[Any]:
     return rows(read(config(plant, {"name": "orders", **stream})))
 
 
+IN_PLACE = {"stays_in_place": True}
 IN_DATA = {"records": "$.data[*]"}
 BY_OFFSET = {"kind": "offset", "size_param": "limit", "size": 5}
 BY_ODATA = {"kind": "link", "next_path": "$['@odata.nextLink']"}
-SEARCH = {"path": "page/orders", "method": "POST", "parameters_in": "body", "body": {"a": 1}}
+SEARCH = {"path": "page/orders", "method": "POST", "post_is_search": True, "parameters_in": "body", "body": {"a": 1}}
 WAYS: dict[str, tuple[dict[str, Any], int]] = {
     "whole": ({"path": "plain/orders"}, 1),
-    "page": ({"path": "page/orders", "paging": BY_PAGE, **IN_DATA}, 5),
-    "page, to the last": ({"path": "page/orders", "paging": BY_PAGE | {"more_path": "$.more"}, **IN_DATA}, 4),
-    "page, to a short one": ({"path": "page/orders", "paging": BY_PAGE | {"stop_at_short_page": True}, **IN_DATA}, 4),
-    "offset, fewer than asked for": ({"path": "offset/orders", "paging": BY_OFFSET, **IN_DATA}, 5),
+    "page": ({"path": "page/orders", "paging": BY_PAGE | IN_PLACE, **IN_DATA}, 5),
+    "page, to the last": ({"path": "page/orders", "paging": BY_PAGE | IN_PLACE | {"more_path": "$.more"}, **IN_DATA}, 4),
+    "page, to a short one": (
+        {"path": "page/orders", "paging": BY_PAGE | IN_PLACE | {"stop_at_short_page": True}, **IN_DATA}, 4,
+    ),
+    "page, of a list that may shift: twice": ({"path": "page/orders", "paging": BY_PAGE, **IN_DATA}, 10),
+    "offset, fewer than asked for": ({"path": "offset/orders", "paging": BY_OFFSET | IN_PLACE, **IN_DATA}, 5),
     "offset, to a total": ({"path": "offset/orders", "paging": {**BY_OFFSET, "total_path": "$.total"}, **IN_DATA}, 4),
     "cursor": ({"path": "cursor/orders", "paging": BY_CURSOR, **IN_DATA}, 4),
     "link header": ({"path": "link/orders", "paging": {"kind": "link"}}, 4),
     "link in the body": ({"path": "odata/orders", "paging": BY_ODATA, "records": "$.value[*]"}, 4),
-    "parameters in the body": ({**SEARCH, "paging": BY_PAGE, **IN_DATA}, 5),
+    "parameters in the body": ({**SEARCH, "paging": BY_PAGE | IN_PLACE, **IN_DATA}, 5),
     "lines": ({"path": "jsonl/orders", "format": "jsonl"}, 1),
 }  # fmt: skip
 
@@ -64,7 +68,7 @@ def test_every_way_of_paging_gives_each_record_once(plant: Plant, stream: dict[s
 def test_parameters_reach_a_nested_place_in_a_body(plant: Plant) -> None:
     paging = {"kind": "offset", "param": "page.from", "size_param": "page.size", "size": 50, "total_path": "$.total"}
     plant.prepared.append(lambda _: reply_json({"total": 1, "data": [{"a": 1}]}))
-    stream = {"path": "search", "method": "POST", "parameters_in": "body", "body": {"page": {"sort": "id"}}}
+    stream = {"path": "search", "method": "POST", "post_is_search": True, "parameters_in": "body", "body": {"page": {"sort": "id"}}}
     read_one(plant, **stream, paging=paging, params={"tenant": 7, "all": True}, **IN_DATA)
     (request,) = plant.requests
     assert json.loads(request.body) == {"page": {"sort": "id", "from": 0, "size": 50}}
@@ -73,7 +77,7 @@ def test_parameters_reach_a_nested_place_in_a_body(plant: Plant) -> None:
 
 def test_pages_of_csv_become_one_file_with_one_header(plant: Plant) -> None:
     plant.lists["prices"] = [{"item": f"I-{number}", "price": "1.234,5"} for number in range(5)]
-    stream = {"name": "prices", "path": "csv/prices", "format": "csv", "paging": {"kind": "page"}}
+    stream = {"name": "prices", "path": "csv/prices", "format": "csv", "paging": {"kind": "page", **IN_PLACE}}
     given = read(config(plant, stream))
     (name, content), file = given[0].contents[0], given[0].batch.content
     assert isinstance(file, FileBatch)
@@ -88,7 +92,7 @@ def test_pages_of_csv_become_one_file_with_one_header(plant: Plant) -> None:
 def test_records_become_text_as_json_writes_it(plant: Plant) -> None:
     text = (
         '[{"id": 1, "amount": 12.50, "big": 12345678901234567890.123456789, "small": 1E-7, "exact": 1.5e3, "ok": true,'
-        ' "none": null, "tags": ["a", 0.10], "deep": {"a": {"b": {"c": 1}}, "empty": {}}, "text": "\\ud800\\u00e9"}]'
+        ' "none": null, "tags": ["a", 0.10, 12345678901234567890.123], "deep": {"a": {"b": {"c": 1}}, "empty": {}}, "text": "\\ud800\\u00e9"}]'
     )
     plant.prepared.append(lambda _: Reply(text.encode()))
     assert read_one(plant, path="x") == [
@@ -100,7 +104,7 @@ def test_records_become_text_as_json_writes_it(plant: Plant) -> None:
             "exact": "1500",
             "ok": "true",
             "none": None,
-            "tags": '["a",0.1]',
+            "tags": '["a",0.10,12345678901234567890.123]',
             "deep.a.b": '{"c":1}',
             "deep.empty": "{}",
             "text": "?é",
@@ -127,13 +131,14 @@ def test_fields_choose_columns_by_path(plant: Plant) -> None:
 
 def test_types_that_change_between_pages_stay_text_and_columns_are_remembered(plant: Plant) -> None:
     pages: list[list[dict[str, Any]]] = [[{"a": 1}], [{"a": "one", "b": None}], [{"a": 2.5}], []]
+    stream = {"name": "s", "path": "x", "paging": {"kind": "page", **IN_PLACE}}
     for page in pages:
         plant.prepared.append(lambda _, page=page: reply_json(page))
-    given = read(config(plant, {"name": "s", "path": "x", "paging": {"kind": "page"}}, batch_rows=1))
+    given = read(config(plant, stream, batch_rows=1))
     assert [row["a"] for row in rows(given)] == ["1", "one", "2.5"]
     assert {tuple(row) for row in rows(given)} == {("a", "b")}
     plant.prepared.append(lambda _: reply_json([]))
-    (empty,) = read(config(plant, {"name": "s", "path": "x", "paging": {"kind": "page"}}), given[-1].state)
+    (empty,) = read(config(plant, stream), given[-1].state)
     batch = empty.batch.content
     assert isinstance(batch, RecordsBatch)
     assert (batch.is_snapshot, batch.is_last, batch.records.column_names) == (True, True, ["a", "b"])
@@ -220,9 +225,16 @@ CURSOR = {"field": "changed", "param": "since"}
             "cannot be set back",
         ),
         ({"format": "csv", "records": "$[*]"}, "handed over as a file"),
-        ({"format": "csv", "paging": {"kind": "page", "stop_at_short_page": True}}, "are not counted"),
         ({"format": "jsonl", "paging": {"kind": "cursor", "next_path": "$.n"}}, "needs format 'json'"),
         ({"body": {}}, "need method POST"),
+        ({"method": "POST"}, "needs post_is_search: true"),
+        ({"params": {"_method": "DELETE"}}, "sources are only read"),
+        ({"params": {"api_key": "k"}}, "belongs in auth, as api_key placed in the query"),
+        ({"mode": "incremental", "cursor": CURSOR, "key": ["id"], "paging": {"kind": "offset"}}, "may miss records"),
+        (
+            {"mode": "incremental", "cursor": CURSOR | {"type": "number"}, "key": ["id"], "paging": {"kind": "link"}},
+            "needs a sorted list",
+        ),
         ({"paging": {"kind": "page"}, "records": "$[?@.active]"}, "hides how many records"),
     ],
 )

@@ -235,10 +235,10 @@ def test_no_more_requests_are_sent_in_a_minute_than_allowed(plant: Plant) -> Non
 
 def test_a_reading_has_an_end(plant: Plant) -> None:
     prepare(plant, Reply(pieces=[b" "] * 100, pause_s=0.05))
-    with pytest.raises(RetriableError, match="no whole answer within 0[.]3 s"):
+    with pytest.raises(RetriableError, match=r"no whole answer within 0\.3 s"):
         read(config(plant, request_timeout_s=0.3))
     streams = [{"name": f"stock{number}", "path": "plain/stock"} for number in range(9)]
-    with pytest.raises(RetriableError, match="longer at the source than max_run_s, 0[.]2 s"):
+    with pytest.raises(RetriableError, match=r"longer at the source than max_run_s, 0\.2 s"):
         read(config(plant, streams=streams, requests_per_minute=600, max_run_s=0.2))
 
 

@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
+from fmrp_erp_api.rate_limits import asked_wait_s, http_date
 from fmrp_sdk import ConnectorError, FatalError, RetriableError
 
 _MIB = 1 << 20
@@ -19,7 +19,6 @@ _MAX_RATIO = 200
 """Unpacked to packed bytes; repetitive JSON comes to some 30, a bomb to 1,000."""
 _TOLD = 200
 _TEXTS_AT = ("title", "detail", "message", "error_description", "error", "errors", "fault", "value", "Message")
-_DAY_S = 86_400.0
 _COME_BACK = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -45,12 +44,12 @@ class Answer:
     @property
     def at(self) -> datetime:
         """The time of it by the source's clock, or by ours where it tells none."""
-        return _http_date(self.headers.get("date")) or datetime.now(UTC)
+        return http_date(self.headers.get("date")) or datetime.now(UTC)
 
     @property
     def last_modified(self) -> datetime | None:
         """When the source says the content last changed."""
-        return _http_date(self.headers.get("last-modified"))
+        return http_date(self.headers.get("last-modified"))
 
 
 async def read_answer(response: httpx.Response, asked: str, url: httpx.URL, max_bytes: int) -> Answer:
@@ -68,7 +67,7 @@ async def _read_body(response: httpx.Response, asked: str, max_bytes: int) -> by
     packing = response.headers.get("content-encoding", "identity").strip().lower()
     if packing not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise FatalError(f"{asked}: the answer is packed as {packing[:20]!r}; only gzip and deflate were offered")
-    unpack = _Unpacker() if packing not in ("", "identity") else None
+    unpack = _Unpacker(asked) if packing not in ("", "identity") else None
     body, packed = bytearray(), 0
     async for chunk in response.aiter_raw():
         packed += len(chunk)
@@ -88,7 +87,8 @@ async def _read_body(response: httpx.Response, asked: str, max_bytes: int) -> by
 class _Unpacker:
     """gzip or deflate, in one or several members, never more than asked for at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: str) -> None:
+        self._asked = asked
         self._stream = zlib.decompressobj(wbits=47)
 
     @property
@@ -104,14 +104,14 @@ class _Unpacker:
                 found += self._stream.decompress(chunk, at_most - len(found))
                 chunk = self._stream.unconsumed_tail or self._stream.unused_data
         except zlib.error:
-            raise RetriableError("the answer's packing is damaged") from None
+            raise RetriableError(f"{self._asked}: the answer's packing is damaged") from None
         return bytes(found)
 
 
 def refusal(answer: Answer, clean: Callable[[str], str]) -> ConnectorError:
     """The error that an answer of status 300 and above stands for."""
     status = answer.status
-    wait_s = _asked_wait_s(answer)
+    wait_s = asked_wait_s(status, answer.headers, answer.at)
     said = clean(_message(answer))
     said = f' and says "{said}"' if said else ""
     if status in _COME_BACK or (status == 403 and wait_s is not None):
@@ -156,33 +156,3 @@ def clean_text(text: str, secrets: set[str]) -> str:
         text = text.replace(secret, "***")
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= _TOLD else line[: _TOLD - 3] + "..."
-
-
-def _asked_wait_s(answer: Answer) -> float | None:
-    """Seconds the API asks to wait; a day at most. None: it asks for none."""
-    headers = answer.headers
-    asked = headers.get("retry-after")
-    if asked is None and answer.status in (403, 429) and headers.get("x-ratelimit-remaining", "0").strip() == "0":
-        asked = headers.get("x-ratelimit-reset", headers.get("ratelimit-reset"))
-    if asked is None:
-        return None
-    now = answer.at
-    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", asked.strip()):
-        wait_s = float(asked)
-        if wait_s > 1e9:  # a rate limit's end as seconds since 1970
-            wait_s -= now.timestamp()
-    elif (until := _http_date(asked)) is not None:
-        wait_s = (until - now).total_seconds()
-    else:
-        return None
-    return min(max(wait_s, 0.0), _DAY_S)
-
-
-def _http_date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -55,11 +55,17 @@ class Authorizer:
                 headers["Authorization"] = f"Basic {_basic(user, password.get_secret_value())}"
             case ApiKeyAuth(name=name, key=key, placed_in="header"):
                 headers[name] = key.get_secret_value()
-            case ApiKeyAuth(name=name, key=key):
-                call = replace(call, url=call.url.copy_set_param(name, key.get_secret_value()))
+            case ApiKeyAuth():
+                call = self.keyed(call)
             case OAuth2():
                 headers["Authorization"] = f"Bearer {await self._valid_token(self._auth)}"
         return replace(call, headers=headers)
+
+    def keyed(self, call: Call) -> Call:
+        """The request with the key in its query, where that is where it goes."""
+        if isinstance(self._auth, ApiKeyAuth) and self._auth.placed_in == "query":
+            return replace(call, url=call.url.copy_set_param(self._auth.name, self._auth.key.get_secret_value()))
+        return call
 
     def forget(self) -> bool:
         """Drops a fetched token. Whether there was one, so that another is worth a try."""

@@ -8,7 +8,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_valida
 
 from fmrp_erp_api.addresses import is_forbidden, is_local
 from fmrp_erp_api.auth_config import Auth, HeaderName, NoAuth, OAuth2, Strict
-from fmrp_erp_api.stream_config import Stream
+from fmrp_erp_api.stream_config import OVERRIDES, Stream
 
 MIB = 1 << 20
 
@@ -94,6 +94,8 @@ class ApiConfig(Strict):
         for name in [*self.headers, *self.secret_headers]:
             if name.lower() in _OF_TRANSPORT:
                 raise ValueError(f"headers: {name!r} is set by the connector itself")
+            if name.lower() in OVERRIDES:
+                raise ValueError(f"headers: {name!r} would ask for another method: sources are only read")
         names = [stream.name for stream in self.streams]
         if len(set(names)) < len(names):
             raise ValueError("streams: each needs a name of its own")

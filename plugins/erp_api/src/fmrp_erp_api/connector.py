@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from fmrp_erp_api.config import ApiConfig
 from fmrp_erp_api.incremental import read_new
-from fmrp_erp_api.pages import first_page
-from fmrp_erp_api.records import to_rows
+from fmrp_erp_api.pages import Page, first_page
+from fmrp_erp_api.records import missing_columns, to_rows
 from fmrp_erp_api.session import Session
 from fmrp_erp_api.snapshot import read_file, read_snapshot
 from fmrp_erp_api.state import ApiState, StreamState
@@ -33,12 +33,7 @@ class ApiConnector:
         try:
             async with Session(config, attempts=1) as session:
                 for stream in config.streams:
-                    page = await first_page(session, config, stream)
-                    if stream.format == "csv":
-                        found.append(f"{stream.name}: a file")
-                    else:
-                        rows = to_rows(stream, page.records, f"{page.answer.asked}, page 1")
-                        found.append(f"{stream.name}: {len(rows)} records on its first page")
+                    found.append(_seen(stream, await first_page(session, config, stream)))
         except ConnectorError as error:
             return CheckResult(False, str(error))
         return CheckResult(True, "; ".join(found)[:1000])
@@ -68,6 +63,16 @@ class ApiConnector:
                     async for content, after in found:
                         known = known.with_stream(stream.name, after)
                         yield Batch(content, known.dump())
+
+
+def _seen(stream: Stream, page: Page) -> str:
+    """What a stream's first page holds, also which fields nothing was found for."""
+    if stream.format == "csv":
+        return f"{stream.name}: a file, {len(page.records)} lines on its first page"
+    rows = to_rows(stream, page.records, f"{page.answer.asked}, page 1")
+    missing = [f"{column} ({stream.fields[column]})" for column in missing_columns(stream.fields, rows)]
+    lacking = f", none of them with {', '.join(missing)}" if missing else ""
+    return f"{stream.name}: {len(rows)} records on its first page{lacking}"
 
 
 async def _read(

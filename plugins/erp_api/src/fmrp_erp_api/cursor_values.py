@@ -46,30 +46,34 @@ def set_back(cursor: Cursor, mark: Mark) -> Mark:
     """The value less the overlap."""
     try:
         if isinstance(mark, datetime):
-            return mark - timedelta(seconds=cursor.overlap)
+            return mark - timedelta(seconds=cursor.set_back_by)
         if isinstance(mark, date):
-            return mark - timedelta(days=cursor.overlap)
+            return mark - timedelta(days=cursor.set_back_by)
         if isinstance(mark, Decimal):
-            return mark - Decimal(str(cursor.overlap))
+            return mark - Decimal(str(cursor.set_back_by))
     except OverflowError:  # nothing is before the first day there is
         pass
     return mark
 
 
-def sent_as(cursor: Cursor, text: str) -> str:
-    """What is sent to be given everything at or after `text` less the overlap."""
-    mark = set_back(cursor, needed_mark(cursor, text))
-    if not cursor.overlap and cursor.send_format is None:
+def sent_as(cursor: Cursor, text: str, *, less_overlap: bool) -> str:
+    """What is sent to be given everything at or after `text`, or that less the overlap."""
+    mark = needed_mark(cursor, text)
+    before = set_back(cursor, mark) if less_overlap else mark
+    if before == mark and cursor.send_format is None:
         value = text
-    elif cursor.send_format is not None and isinstance(mark, date):
-        value = mark.strftime(cursor.send_format)
+    elif cursor.send_format is not None and isinstance(before, date):
+        value = before.strftime(cursor.send_format)
     else:
-        value = written(cursor, mark, text)
+        value = written(cursor, before, text)
     return cursor.expression.replace("{cursor}", value)
 
 
 def written(cursor: Cursor, mark: Mark, like: str) -> str:
     """The value as the source writes it, in the form of `like`."""
+    if isinstance(mark, datetime) and cursor.format is not None:
+        pattern = datetime.strptime(like, cursor.format)  # noqa: DTZ007
+        return mark.astimezone(pattern.tzinfo or ZoneInfo(cursor.time_zone)).strftime(cursor.format)
     if isinstance(mark, date) and cursor.format is not None:
         return mark.strftime(cursor.format)
     if isinstance(mark, datetime):

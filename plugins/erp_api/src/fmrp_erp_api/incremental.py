@@ -1,7 +1,5 @@
 """What is new or changed in a list, by a field that grows with every change."""
 
-import base64
-import heapq
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
@@ -12,21 +10,24 @@ import pyarrow as pa
 from fmrp_erp_api.answer import Refused
 from fmrp_erp_api.config import ApiConfig
 from fmrp_erp_api.cursor_values import Mark, capped, mark_of, needed_mark, sent_as, set_back
-from fmrp_erp_api.pages import Page, Position, read_pages
-from fmrp_erp_api.records import Row, digest, merged_columns, to_rows, to_table
+from fmrp_erp_api.pages import GONE, Page, Position, read_pages, too_many_pages
+from fmrp_erp_api.records import Row, merged_columns, to_rows, to_table
+from fmrp_erp_api.remembered import RememberedRows
 from fmrp_erp_api.session import Session
-from fmrp_erp_api.state import MAX_RECENT, StreamState, Unfinished
-from fmrp_erp_api.stream_config import Cursor, CursorPaging, Stream
-from fmrp_sdk import FatalError
-
-_GONE = {400, 404, 410, 422}
-"""How an API says that it no longer knows the place in a list where a reading was cut off."""
+from fmrp_erp_api.state import StreamState, Unfinished
+from fmrp_erp_api.stream_config import CursorPaging, Stream
+from fmrp_sdk import FatalError, RetriableError
 
 
 async def read_new(
     session: Session, config: ApiConfig, stream: Stream, known: StreamState
 ) -> AsyncGenerator[tuple[pa.Table | None, StreamState]]:
-    """Rows that are new or changed since `known`, and the state after them; None where only the state moves on."""
+    """Rows that are new or changed since `known`, and the state after them; None where only the state moves on.
+
+    A state of another list, as the stream was configured anew, is no state.
+    """
+    if known.request != stream.fingerprint:
+        known = StreamState(request=stream.fingerprint)
     if known.unfinished is not None:
         # Beginning again gives nothing twice but what goes beyond the rows remembered.
         fresh = known.model_copy(update={"unfinished": None})
@@ -37,7 +38,7 @@ async def read_new(
                     given = True
                     yield batch
         except Refused as error:
-            if given or error.status not in _GONE:
+            if given or error.status not in GONE:
                 raise
         else:
             return
@@ -55,18 +56,17 @@ class _Reading:
         self._config, self._stream, self._cursor, self._known = config, stream, stream.cursor, known
         self._columns = tuple(stream.fields) or known.columns
         self._began: datetime | None = known.unfinished.began if known.unfinished else None
-        self._rows = _Rows(stream, stream.cursor, known)
+        self._rows = RememberedRows(stream, stream.cursor, known)
         self._last: Mark | None = None
+        self._totals: list[int] = []
 
     async def batches(self, session: Session) -> AsyncGenerator[tuple[pa.Table | None, StreamState]]:
         """See `read_new`."""
-        position: Position | None = self._known.unfinished.position if self._known.unfinished else None
         chunk: list[Row] = []
-        pages = read_pages(session, self._config, self._stream, self._parameters(), position)
-        async with aclosing(pages):
-            async for page in pages:
+        async with aclosing(self._pages(session)) as pages:
+            async for page, is_onward in pages:
                 self._began = self._began or page.answer.at
-                for row in self._read(page):
+                for row in self._read(page, is_onward):
                     if not self._rows.is_new(row):
                         self._rows.met(row)
                         continue
@@ -76,26 +76,74 @@ class _Reading:
                         chunk = []
                     self._rows.met(row)
                     chunk.append(row)
-        final = self._final_state()
+        problem = self._shifted()
+        final = self._final_state() if problem is None else self._state(None)
         if chunk:
             yield to_table(chunk, self._columns), final
         elif final.cursor != self._known.cursor or self._known.unfinished:
             yield None, final
+        if problem is not None:
+            raise RetriableError(problem)
 
-    def _parameters(self) -> dict[str, Any]:
+    async def _pages(self, session: Session) -> AsyncGenerator[tuple[Page, bool]]:
+        """The pages, and whether each was asked for by the value that the one before came to.
+
+        So it is where the list is sorted and pages are counted: counted on, a record would be missed for each one that
+        was changed meanwhile, and so moved to the end.
+        """
+        since = self._known.cursor
+        position: Position | None = self._known.unfinished.position if self._known.unfinished else None
+        sent = self._parameters(self._cursor.initial if since is None else since, less_overlap=since is not None)
+        by_value = self._cursor.ordered and self._stream.is_counted
+        count = 0
+        while True:
+            is_onward = count > 0
+            async with aclosing(read_pages(session, self._config, self._stream, sent, position)) as pages:
+                async for page in pages:
+                    count += 1
+                    if count > self._config.max_pages:
+                        raise too_many_pages(page.answer.asked, self._config)
+                    yield page, is_onward and page.position is None
+                    onward = self._parameters(self._rows.highest, less_overlap=False)
+                    if by_value and page.following is not None and onward not in ({}, sent):
+                        break
+                else:
+                    return
+            sent = onward
+
+    def _parameters(self, since: str | None, *, less_overlap: bool) -> dict[str, Any]:
         """What asks for nothing but the new."""
-        since = self._known.cursor or self._cursor.initial
-        return {} if since is None else {self._cursor.param: sent_as(self._cursor, since)}
+        return {} if since is None else {self._cursor.param: sent_as(self._cursor, since, less_overlap=less_overlap)}
 
-    def _read(self, page: Page) -> list[Row]:
+    def _read(self, page: Page, is_onward: bool) -> list[Row]:
         """The rows of a page. FatalError: they are not as configured, or out of order."""
         where = f"{page.answer.asked}, page {page.number}"
         rows = to_rows(self._stream, page.records, where)
+        if is_onward:
+            self._check_onward(rows, where)
         if self._cursor.ordered:
             self._check_order(rows, where)
         if not self._stream.fields:
             self._columns = merged_columns(self._columns, rows, where)
+        if page.total is not None:
+            self._totals.append(page.total)
+        self._rows.turn_page()
         return rows
+
+    def _check_onward(self, rows: list[Row], where: str) -> None:
+        """Whether a page that was asked for by the last value begins there: at or before it, and comes to it."""
+        marks = [mark for row in rows if (mark := mark_of(self._cursor, row.get(self._cursor.field))) is not None]
+        if marks and self._last is not None and marks[-1] < self._last:  # type: ignore[operator]
+            raise FatalError(
+                f"{where}: asked for records at or after a value, the API gives those before it; is "
+                f"{self._cursor.param} the right parameter?"
+            )
+        if not any(self._rows.is_known(row) for row in rows):
+            raise RetriableError(
+                f"{where}: asked for records at or after the last one's {self._cursor.field}, the API leaves that one "
+                f"out. Either it was changed just now, or {self._cursor.param} means 'after': then set ordered to "
+                "false, and an overlap"
+            )
 
     def _check_order(self, rows: list[Row], where: str) -> None:
         for row in rows:
@@ -111,7 +159,7 @@ class _Reading:
 
     def _state(self, position: Position | None) -> StreamState:
         """The state after the rows given so far, of a list that has not ended."""
-        update: dict[str, Any] = {"recent": self._rows.recent(), "unfinished": None}
+        update: dict[str, Any] = {"recent": self._rows.given_so_far(), "unfinished": None}
         if not self._stream.fields:
             update["columns"] = self._columns
         if self._cursor.ordered:
@@ -126,11 +174,25 @@ class _Reading:
         reached = self._reached()
         since = None if reached is None else set_back(self._cursor, needed_mark(self._cursor, reached))
         # A reading taken up again has not met what was given before it was cut off: all is remembered once more.
-        recent = self._rows.recent(None if self._known.unfinished else since)
+        recent = self._rows.given_so_far() if self._known.unfinished else self._rows.since(since)
         update: dict[str, Any] = {"cursor": reached, "recent": recent, "unfinished": None}
         if not self._stream.fields:
             update["columns"] = self._columns
         return self._known.model_copy(update=update)
+
+    def _shifted(self) -> str | None:
+        """What tells that records moved from page to page during the reading, so that some may have been missed.
+
+        More than the total is right: while pages were read the list grew.
+        """
+        if self._cursor.ordered or not self._stream.may_shift or not self._totals:
+            return None
+        if self._rows.count >= self._totals[-1] and self._totals == sorted(self._totals):
+            return None
+        return (
+            f"{self._stream.name}: {self._rows.count:,} records came of {self._totals[-1]:,}: the list changed while "
+            "it was read, or key does not tell its records apart; it will be read again"
+        )
 
     def _reached(self) -> str | None:
         """The new cursor: the highest met, not beyond the beginning of the reading, never before the one known."""
@@ -141,61 +203,3 @@ class _Reading:
         if before is not None and needed_mark(self._cursor, before) >= needed_mark(self._cursor, reached):  # type: ignore[operator]
             return before
         return reached
-
-
-class _Rows:
-    """Which rows were given already, by key and content, and the highest cursor met."""
-
-    def __init__(self, stream: Stream, cursor: Cursor, known: StreamState) -> None:
-        self._key, self._cursor = stream.key, cursor
-        self._before = known.recent
-        self._met: dict[str, tuple[Mark | None, str]] = {}
-        self.highest: str | None = known.unfinished.highest if known.unfinished else None
-        self._highest_mark = mark_of(cursor, self.highest)
-
-    def is_new(self, row: Row) -> bool:
-        """Whether the row was not given as it is now. Counts what was given last, so that a change back is a change."""
-        key, content = self._fingerprints(row)
-        last = self._met[key][1] if key in self._met else self._before.get(key)
-        return last != content
-
-    def met(self, row: Row) -> None:
-        """The row was given, now or before."""
-        key, content = self._fingerprints(row)
-        text = row.get(self._cursor.field)
-        mark = mark_of(self._cursor, text)
-        self._met[key] = (mark, content)
-        if mark is not None and (self._highest_mark is None or mark > self._highest_mark):  # type: ignore[operator]
-            self._highest_mark, self.highest = mark, text
-        if len(self._met) > 4 * MAX_RECENT:
-            self._met = dict(self._latest(2 * MAX_RECENT))
-
-    def recent(self, since: Mark | None = None) -> dict[str, str]:
-        """The rows to remember: those at or after `since`, if given, and the latest of them if they are too many."""
-        kept = {} if since is not None else dict(self._before)
-        for key, (mark, content) in self._latest(MAX_RECENT):
-            if since is None or mark is None or mark >= since:  # type: ignore[operator]
-                kept.pop(key, None)
-                kept[key] = content
-        return dict(list(kept.items())[-MAX_RECENT:])
-
-    def _latest(self, count: int) -> list[tuple[str, tuple[Mark | None, str]]]:
-        """The rows met with the highest cursors, in ascending order; all of them where there are no more."""
-        if len(self._met) <= count:
-            return list(self._met.items())
-        with_mark = [each for each in self._met.items() if each[1][0] is not None]
-        return heapq.nlargest(count, with_mark, key=_mark)[::-1]
-
-    def _fingerprints(self, row: Row) -> tuple[str, str]:
-        key = [row.get(name) for name in self._key]
-        # Records without a key are told apart by all they hold.
-        named = digest(key if any(each is not None for each in key) else row, 9)
-        return _told(named), _told(digest(row, 6))
-
-
-def _mark(met: tuple[str, tuple[Mark | None, str]]) -> Any:
-    return met[1][0]
-
-
-def _told(fingerprint: bytes) -> str:
-    return base64.urlsafe_b64encode(fingerprint).decode()

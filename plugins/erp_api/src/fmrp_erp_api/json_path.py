@@ -10,6 +10,7 @@ from jsonpath.selectors import Filter, NameSelector
 from fmrp_sdk import FatalError
 
 _ENVIRONMENT = JSONPathEnvironment(strict=True)
+_NAMES_TOLD = 20
 
 
 def check_path(path: str) -> str:
@@ -34,6 +35,35 @@ def find_all(path: str, document: Any) -> list[Any]:
         return _compiled(path).findall(document)
     except JSONPathError as error:
         raise FatalError(f"JSONPath {path!r} cannot be followed in the answer: {error.args[0]}") from None
+
+
+def why_nothing(path: str, document: Any) -> str | None:
+    """What there is instead of what the path names; None where it rightly finds nothing: no element, or null.
+
+    Names the keys that are there, as they are: to be cleaned by whoever tells them.
+    """
+    segments = _compiled(path).segments
+    for count in range(len(segments) - 1, -1, -1):
+        reached = JSONPath(env=_ENVIRONMENT, segments=segments[:count])
+        nodes = reached.findall(document)
+        if nodes:
+            break
+    else:
+        return None
+    are_elements = not any(isinstance(each, NameSelector) for each in segments[count].selectors)
+    if are_elements and any(node is None or isinstance(node, list | dict) for node in nodes):
+        return None
+    return f"{reached} holds {described(nodes[0])}"
+
+
+def described(value: Any) -> str:
+    """What a value is, for people: an object by its keys, the others by their kind."""
+    if isinstance(value, dict):
+        names = ", ".join(str(name)[:50] for name in list(value)[:_NAMES_TOLD])
+        return f"{names}{', ...' if len(value) > _NAMES_TOLD else ''}" if value else "an object without anything in it"
+    if isinstance(value, list):
+        return f"a list of {len(value):,}"
+    return {str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
 
 
 def find_one(path: str, document: Any) -> Any:

@@ -1,19 +1,19 @@
 """The pages of one stream, one after the other, in whichever way the API cuts them."""
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 
-from fmrp_erp_api.answer import Answer
+from fmrp_erp_api.answer import Answer, Refused
 from fmrp_erp_api.call import Call
 from fmrp_erp_api.config import ApiConfig
-from fmrp_erp_api.json_path import find_all, find_one
+from fmrp_erp_api.decoding import decoded
+from fmrp_erp_api.json_path import find_one
 from fmrp_erp_api.session import Session
 from fmrp_erp_api.stream_config import CursorPaging, LinkPaging, NoPaging, OffsetPaging, PagePaging, Stream
 from fmrp_sdk import FatalError, RetriableError
@@ -21,16 +21,20 @@ from fmrp_sdk import FatalError, RetriableError
 Position = int | str
 """Where a page is: its number, the records before it, or what the page before it gave as the next one."""
 
+GONE = {400, 404, 410, 422}
+"""How an API says that it knows no such place in a list, or no longer."""
 _MAX_POSITION = 8_000
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer. `position` gives it again (None: the first); `following` is the next one (None: the last)."""
+    """One answer. `position` gives it again (None: the first); `following` is the next one (None: the last).
+
+    The records of CSV are its lines, without the header.
+    """
 
     number: int
     answer: Answer
-    document: Any
     records: list[Any]
     position: Position | None
     following: Position | None
@@ -52,28 +56,55 @@ async def read_pages(
 ) -> AsyncGenerator[Page]:
     """Every page from `position` on. `parameters` and `headers` go with each request.
 
-    RetriableError: an answer did not come whole. FatalError: the API refuses, or goes in a circle.
+    RetriableError: an answer did not come whole, or the API no longer knows the place it gave for a page. FatalError:
+    the API refuses, or goes in a circle.
     """
     base = _call(config, stream, parameters or {}, headers or {})
     seen: set[bytes] = set()
     before: list[Any] = []
+    header = b""
     count = 0
     for number in range(1, config.max_pages + 1):
         if position is not None:
             _remember(seen, position, base)
-        answer = await session.fetch(_placed(base, stream, position))
-        document, records = _decoded(answer, stream, config.max_page_records)
+        answer = await _page_at(session, base, stream, position, number)
+        document, records = decoded(answer, stream, session.clean)
+        if stream.format == "csv":
+            header = header or next(iter(records), b"").strip()
+            records = records[1:] if records and records[0].strip() == header else records
+        elif len(records) > config.max_page_records:
+            raise FatalError(
+                f"{answer.asked}: {len(records):,} records in one answer, the limit is {config.max_page_records:,}; "
+                "ask for smaller pages, or raise max_page_records"
+            )
+        if records and records == before and (isinstance(position, int) or len(records) > 1):
+            raise FatalError(f"{answer.asked}: two pages in a row are the same; does the API know the paging's param?")
         count += len(records)
         following = _following(session, stream, position, answer, document, records, count)
-        total = _total(stream, document, answer)
-        page = Page(number, answer, document, records, position, following, total)
-        if records and records == before and isinstance(position, int):
-            raise FatalError(f"{answer.asked}: two pages in a row are the same; does the API know the paging's param?")
-        yield page
+        yield Page(number, answer, records, position, following, _total(stream, document, answer))
         if following is None:
             return
         before, position = records, following
-    raise FatalError(f"{base.asked}: more than {config.max_pages:,} pages; ask for larger ones, or raise max_pages")
+    raise too_many_pages(base.asked, config)
+
+
+def too_many_pages(asked: str, config: ApiConfig) -> FatalError:
+    """The error for a list without an end."""
+    return FatalError(f"{asked}: more than {config.max_pages:,} pages; ask for larger ones, or raise max_pages")
+
+
+async def _page_at(session: Session, base: Call, stream: Stream, position: Position | None, number: int) -> Answer:
+    try:
+        return await session.fetch(_placed(base, stream, position))
+    except Refused as error:
+        if number == 1 or error.status not in GONE:
+            raise
+        if isinstance(stream.paging, CursorPaging | LinkPaging):
+            raise RetriableError(f"page {number}: the API no longer knows the place it gave for it: {error}") from None
+        raise FatalError(
+            f"page {number}: {error}; if that is how the API ends its list, set total_path, more_path or "
+            "stop_at_short_page"
+        ) from None
 
 
 async def first_page(session: Session, config: ApiConfig, stream: Stream) -> Page:
@@ -86,7 +117,8 @@ def _call(config: ApiConfig, stream: Stream, parameters: Mapping[str, Any], head
     base = str(config.base_url).rstrip("/")
     url = httpx.URL(f"{base}/{stream.path}" if stream.path else base)
     accept = {"json": "application/json", "jsonl": "application/x-ndjson, application/json", "csv": "text/csv, */*"}
-    call = Call(stream.method, url, {"Accept": accept[stream.format], **headers}, stream.body)
+    told = {} if "accept" in map(str.lower, config.headers) else {"Accept": accept[stream.format]}
+    call = Call(stream.method, url, {**told, **headers}, stream.body)
     call = call.with_parameters(stream.params, in_body=False)
     sized = (
         {}
@@ -135,7 +167,7 @@ def _following(
     if isinstance(paging, PagePaging):
         return (paging.first if position is None else int(position)) + 1
     # By what came, not by what was asked for: the server may give fewer at a time.
-    return int(position or 0) + (paging.size if stream.format == "csv" else len(records))
+    return int(position or 0) + len(records)
 
 
 def _next_value(paging: CursorPaging, document: Any, answer: Answer) -> str | None:
@@ -194,56 +226,3 @@ def _remember(seen: set[bytes], position: Position, base: Call) -> None:
     if place in seen:
         raise FatalError(f"{base.asked}: the API gives the same next page twice, so the list would never end")
     seen.add(place)
-
-
-def _decoded(answer: Answer, stream: Stream, max_records: int) -> tuple[Any, list[Any]]:
-    """The document and the records in it. CSV with lines below its header is one record."""
-    if answer.status == 304:
-        return None, []
-    if stream.format == "csv":
-        return None, [answer.body] if len(answer.body.strip().splitlines()) > 1 else []
-    if not answer.body.strip():
-        return None, []
-    try:
-        if stream.format == "jsonl":
-            document = None
-            parsed = [_parsed(line) for line in answer.body.splitlines() if line.strip()]
-            records = [each for one in parsed for each in _records(one, stream.records or "$")]
-        else:
-            document = _parsed(answer.body)
-            default = "$[*]" if isinstance(document, list) else "$"
-            records = _records(document, stream.records or default)
-    except ValueError:  # also what is no UTF-8
-        kind = answer.headers.get("content-type", "of no stated type")[:50]
-        raise RetriableError(
-            f"{answer.asked}: the answer ({kind}, {len(answer.body):,} bytes) is not {stream.format}; check path and "
-            "format, or whether a gateway answers in the API's place"
-        ) from None
-    except RecursionError:
-        raise FatalError(f"{answer.asked}: the answer is nested too deep to be read") from None
-    if len(records) > max_records:
-        raise FatalError(
-            f"{answer.asked}: {len(records):,} records in one answer, the limit is {max_records:,}; ask for smaller "
-            "pages, or raise max_page_records"
-        )
-    return document, records
-
-
-def _records(document: Any, path: str) -> list[Any]:
-    return [document] if path == "$" else find_all(path, document)
-
-
-def _parsed(text: bytes) -> Any:
-    # Numbers are kept as they are written: money and quantities are no binary fractions.
-    return json.loads(text, parse_float=_decimal, parse_constant=_no_number)
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        raise ValueError("a number beyond all bounds") from None
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from fmrp_erp_api.answer import clean_text
 from fmrp_erp_api.cursor_values import mark_of
-from fmrp_erp_api.json_path import find_one
+from fmrp_erp_api.json_path import described, find_one
 from fmrp_erp_api.stream_config import MAX_COLUMNS, Stream
 from fmrp_sdk import FatalError
 
@@ -18,7 +19,7 @@ Row = dict[str, str | None]
 _LONGEST_NUMBER = 60
 
 
-def to_rows(stream: Stream, records: Iterable[Any], where: str) -> list[Row]:
+def to_rows(stream: Stream, records: Sequence[Any], where: str) -> list[Row]:
     """One row a record.
 
     FatalError: a record is no object and `fields` do not say how to read it; or not one has the key or the cursor. A
@@ -29,10 +30,14 @@ def to_rows(stream: Stream, records: Iterable[Any], where: str) -> list[Row]:
     except RecursionError:
         raise FatalError(f"{where}: a record is nested too deep to be read") from None
     cursor = stream.cursor
-    for column in (*stream.key, *([cursor.field] if cursor else [])):
-        if rows and all(row.get(column) is None for row in rows):
-            names = ", ".join(sorted({name for row in rows[:10] for name in row}))[:300]
-            raise FatalError(f"{where}: no record has the column {column!r}; there are {names}")
+    for column in missing_columns([*stream.key, *([cursor.field] if cursor else [])], rows):
+        if column in stream.fields:
+            there = clean_text(described(records[0]), set())
+            raise FatalError(
+                f"{where}: no record has anything at {stream.fields[column]!r} for {column!r}; the first holds {there}"
+            )
+        names = clean_text(", ".join(sorted({name for row in rows[:10] for name in row})), set())
+        raise FatalError(f"{where}: no record has the column {column!r}; there are {names}")
     if cursor and rows and all(mark_of(cursor, row.get(cursor.field)) is None for row in rows):
         example = next(text for row in rows if (text := row.get(cursor.field)) is not None)
         raise FatalError(
@@ -40,6 +45,11 @@ def to_rows(stream: Stream, records: Iterable[Any], where: str) -> list[Row]:
             "format"
         )
     return rows
+
+
+def missing_columns(columns: Iterable[str], rows: Sequence[Row]) -> list[str]:
+    """Those in which no row has a value; none where there are no rows."""
+    return [column for column in columns if rows and all(row.get(column) is None for row in rows)]
 
 
 def merged_columns(known: Sequence[str], rows: Iterable[Row], where: str) -> tuple[str, ...]:
@@ -94,7 +104,22 @@ def _text(value: Any) -> str | None:
         return str(value)
     if isinstance(value, Decimal):
         return format(value, "f") if abs(value.adjusted()) < _LONGEST_NUMBER else str(value)
-    return _clean(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=float))
+    return _clean(_json(value))
+
+
+def _json(value: Any) -> str:
+    """JSON with numbers as exact as they came, which the standard encoder cannot write."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_quoted(name)}:{_json(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, str):
+        return _quoted(value)
+    return "null" if value is None else str(_text(value))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _clean(text: str) -> str:

@@ -18,6 +18,7 @@ from fmrp_erp_api.answer import Answer, clean_text, read_answer, refusal
 from fmrp_erp_api.authorizer import Authorizer
 from fmrp_erp_api.call import Call
 from fmrp_erp_api.config import MIB, ApiConfig
+from fmrp_erp_api.rate_limits import rest_s
 from fmrp_sdk import FatalError, RetriableError
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -45,7 +46,7 @@ class Session:
         self._config = config
         self._attempts = attempts or config.attempts
         self._spent_s = 0.0
-        self._next_at = 0.0
+        self._next_at = self._closed_until = 0.0
         self._authorizer = Authorizer(config, self._token_answer)
         timeout = httpx.Timeout(config.request_timeout_s, connect=config.connect_timeout_s)
         # Nothing of the environment: neither a proxy nor what is in .netrc.
@@ -62,6 +63,10 @@ class Session:
             await self._client.aclose()
         finally:
             _is_ours.reset(token)
+
+    def clean(self, text: str) -> str:
+        """Words of the API, made fit to be told: on one line, short, with none of the secrets."""
+        return clean_text(text, self._authorizer.secrets)
 
     def without_secrets(self, url: httpx.URL) -> httpx.URL:
         """The address without the key that the log-in adds to it."""
@@ -89,12 +94,14 @@ class Session:
 
     async def _answer(self, call: Call) -> Answer:
         """One attempt, with a new token where the one at hand is no longer taken."""
-        authorized = await self._authorizer.authorized(call) if call.with_auth else call
-        answer = await self._follow(authorized)
-        if answer.status == 401 and call.with_auth and self._authorizer.forget():
+        await self._until_taken(call)
+        answer = await self._follow(await self._authorizer.authorized(call))
+        if answer.status == 401 and self._authorizer.forget():
             answer = await self._follow(await self._authorizer.authorized(call))
+        if answer.status < 400 and (wait_s := rest_s(answer.headers, answer.at)) is not None:
+            self._closed_until = time.monotonic() + wait_s
         if answer.status >= 300 and not (answer.status == 304 and _CONDITIONS & call.headers.keys()):
-            raise refusal(answer, lambda text: clean_text(text, self._authorizer.secrets))
+            raise refusal(answer, self.clean)
         return answer
 
     async def _follow(self, call: Call) -> Answer:
@@ -112,7 +119,7 @@ class Session:
                 )
             if call.method != "GET" and answer.status not in (307, 308):
                 raise FatalError(f"{call.asked}: the API redirects a POST; check base_url and path")
-            call = replace(call, url=target)
+            call = self._authorizer.keyed(replace(call, url=target)) if call.with_auth else replace(call, url=target)
         raise FatalError(f"{call.asked}: the API redirects in a circle")
 
     async def _send(self, call: Call) -> Answer:
@@ -136,12 +143,9 @@ class Session:
             self._spent_s += time.monotonic() - began
 
     async def _exchange(self, call: Call) -> Answer:
-        headers = {
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": "forecasting-mrp",
-            **self._config.headers,
-            **call.headers,
-        }
+        headers = httpx.Headers({"Accept-Encoding": "gzip, deflate", "User-Agent": "forecasting-mrp"})
+        headers.update(self._config.headers)
+        headers.update(call.headers)
         request = self._client.build_request(
             call.method, call.url, headers=headers, json=call.body, data=call.form, extensions={"trace": _check_peer}
         )
@@ -155,6 +159,13 @@ class Session:
 
     async def _token_answer(self, call: Call) -> Answer:
         return await self._follow(call)
+
+    async def _until_taken(self, call: Call) -> None:
+        """Waits where the last answer said that none is left of what may be asked for."""
+        wait_s = self._closed_until - time.monotonic()
+        if wait_s > min(self._config.max_wait_s, self._left_s()):
+            raise RetriableError(f"{call.asked}: the API asks to wait, as its limit of requests is reached", wait_s)
+        await self._pause(wait_s)
 
     async def _take_turn(self) -> None:
         """Waits until the next request is due by requests_per_minute."""

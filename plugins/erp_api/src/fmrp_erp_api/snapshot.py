@@ -2,12 +2,12 @@
 
 import io
 import tempfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from hashlib import blake2b
-from typing import IO
+from typing import IO, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -21,6 +21,8 @@ from fmrp_sdk import FatalError, FileBatch, RecordsBatch, RetriableError
 
 _IN_MEMORY = 16 * MIB
 _MAX_VALIDATOR = 1_000
+_READINGS = 4
+"""How often a list is read in one run, at most, until two readings agree."""
 
 
 async def read_snapshot(
@@ -28,23 +30,14 @@ async def read_snapshot(
 ) -> AsyncGenerator[tuple[RecordsBatch, StreamState]]:
     """The whole list, in batches of which only the last one brings a new state; nothing where it is as it was.
 
-    All of it is fetched before the first batch, so a list that breaks off is not given in part.
+    All of it is fetched before the first batch, so a list that breaks off is not given in part. RetriableError: it
+    changed while it was read.
     """
-    kept = _Kept(config, stream, known.columns)
+    kept = await _steady(partial(_KeptRows, config, stream, known.columns), session, config, stream, known)
+    if kept is None:
+        return
     try:
-        pages = read_pages(session, config, stream, headers=_conditions(stream, known))
-        last: Page | None = None
-        async with aclosing(pages):
-            async for page in pages:
-                if page.is_unchanged:
-                    return
-                kept.add(page)
-                last = page
-        assert last is not None
-        kept.check_total(last)
-        if known.snapshot is not None and known.snapshot.content == kept.fingerprint:
-            return
-        after = StreamState(columns=kept.told_columns, snapshot=_snapshot(stream, kept.fingerprint, last))
+        after = StreamState(columns=kept.told_columns, snapshot=_snapshot(stream, kept))
         for table, is_last in kept.tables():
             batch = RecordsBatch(stream.name, table, is_snapshot=True, is_last=is_last)
             yield batch, after if is_last else known
@@ -55,56 +48,105 @@ async def read_snapshot(
 async def read_file(
     session: Session, config: ApiConfig, stream: Stream, known: StreamState
 ) -> AsyncGenerator[tuple[FileBatch, StreamState]]:
-    """The CSV file, its pages put together with one header; nothing where it is as it was."""
-    content = bytearray()
-    pages = read_pages(session, config, stream, headers=_conditions(stream, known))
-    last: Page | None = None
-    async with aclosing(pages):
-        async for page in pages:
-            if page.is_unchanged:
-                return
-            _append(content, page.answer.body)
-            if len(content) > config.max_response_bytes:
-                raise FatalError(
-                    f"{page.answer.asked}: the file is larger than {config.max_response_bytes:,} bytes in all; raise "
-                    "max_response_bytes"
-                )
-            last = page
-    assert last is not None
-    if not content.strip():
-        raise RetriableError(f"{last.answer.asked}: the file is empty, without so much as a header")
-    fingerprint = blake2b(content, digest_size=16).hexdigest()
-    if known.snapshot is not None and known.snapshot.content == fingerprint:
+    """The CSV file, its pages put together with one header; nothing where it is as it was. See `read_snapshot`."""
+    kept = await _steady(partial(_KeptLines, config), session, config, stream, known)
+    if kept is None:
         return
-    modified_at = last.answer.last_modified or last.answer.at
-    opener = partial(io.BytesIO, bytes(content))
-    origin = {"url": str(last.answer.url.copy_with(query=None))}
+    answer = kept.last.answer
+    content = bytes(kept.content)
+    if not content.strip():
+        raise RetriableError(f"{answer.asked}: the file is empty, without so much as a header")
+    modified_at = answer.last_modified or answer.at
+    origin = {"url": str(answer.url.copy_with(query=None))}
+    opener = partial(io.BytesIO, content)
     file = FileBatch(f"{stream.name}.csv", len(content), modified_at, config.max_response_bytes, opener, origin)
-    yield file, StreamState(snapshot=_snapshot(stream, fingerprint, last))
+    yield file, StreamState(snapshot=_snapshot(stream, kept))
 
 
-def _append(content: bytearray, page: bytes) -> None:
-    """Puts a page behind those before it, without its header where that is the first one's."""
-    if content and page:
-        end = content.find(b"\n") + 1
-        if end and page.startswith(content[:end]):
-            page = page[end:]
-        if page and not content.endswith(b"\n"):
-            content += b"\n"
-    content += page
+class _Kept(Protocol):
+    """A list as it is gathered, page by page."""
+
+    last: Page
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that it holds."""
+        ...
+
+    def add(self, page: Page) -> None:
+        """Puts a page to those before it."""
+        ...
+
+    def check(self) -> None:
+        """RetriableError: something is missing."""
+        ...
+
+    def close(self) -> None:
+        """Drops everything."""
+        ...
+
+
+_AnyKept = TypeVar("_AnyKept", bound=_Kept)
+
+
+async def _steady(
+    begin: Callable[[], _AnyKept], session: Session, config: ApiConfig, stream: Stream, known: StreamState
+) -> _AnyKept | None:
+    """The list, to be closed; None where it is as it was.
+
+    Records that move from page to page while pages are counted would be missed, and taken for gone. Where the API tells
+    no total by which that is seen, the list is read until two readings agree.
+    """
+    before: str | None = None
+    for _ in range(_READINGS):
+        kept = await _whole(begin(), session, config, stream, known)
+        if kept is None:
+            return None
+        is_sure = kept.last.number == 1 or stream.tells_total or not stream.may_shift
+        if known.snapshot is not None and known.snapshot.content == kept.fingerprint:
+            kept.close()
+            return None
+        if is_sure or kept.fingerprint == before:
+            return kept
+        before = kept.fingerprint
+        kept.close()
+    raise RetriableError(
+        f"{stream.name}: read {_READINGS} times, the list was another each time; a total_path or paging by cursor "
+        "tells more surely whether something is missing"
+    )
+
+
+async def _whole(
+    kept: _AnyKept, session: Session, config: ApiConfig, stream: Stream, known: StreamState
+) -> _AnyKept | None:
+    """One reading of all pages; None where the API says that nothing changed."""
+    try:
+        async with aclosing(read_pages(session, config, stream, headers=_conditions(stream, known))) as pages:
+            async for page in pages:
+                if page.is_unchanged:
+                    kept.close()
+                    return None
+                kept.add(page)
+        kept.check()
+    except BaseException:
+        kept.close()
+        raise
+    return kept
 
 
 def _conditions(stream: Stream, known: StreamState) -> dict[str, str]:
     """Headers that ask for the list only if it changed; for one request, as a page tells nothing of the others."""
     before = known.snapshot
-    if before is None or not isinstance(stream.paging, NoPaging) or before.request != _request(stream):
+    if before is None or not isinstance(stream.paging, NoPaging) or before.request != stream.fingerprint:
         return {}
     if before.etag is not None:
         return {"if-none-match": before.etag}
     return {"if-modified-since": before.last_modified} if before.last_modified is not None else {}
 
 
-def _snapshot(stream: Stream, fingerprint: str, page: Page) -> Snapshot:
+def _snapshot(stream: Stream, kept: _Kept) -> Snapshot:
+    page = kept.last
+
     def validator(name: str) -> str | None:
         value = page.answer.headers.get(name)
         fits = value is not None and len(value) <= _MAX_VALIDATOR and value.isascii() and value.isprintable()
@@ -115,19 +157,14 @@ def _snapshot(stream: Stream, fingerprint: str, page: Page) -> Snapshot:
     # RFC 9110, 8.8.2.2: within a minute it may have changed again under the same time.
     is_settled = changed is not None and page.answer.at - changed >= timedelta(minutes=1)
     return Snapshot(
-        content=fingerprint,
-        request=_request(stream),
+        content=kept.fingerprint,
+        request=stream.fingerprint,
         etag=validator("etag") if is_one else None,
         last_modified=validator("last-modified") if is_one and is_settled else None,
     )
 
 
-def _request(stream: Stream) -> str:
-    """A fingerprint of all that decides what is asked for and how it is read."""
-    return blake2b(stream.model_dump_json().encode(), digest_size=16).hexdigest()
-
-
-class _Kept:
+class _KeptRows:
     """Rows put aside, in memory and then in a file that has no name, until the whole list is there."""
 
     def __init__(self, config: ApiConfig, stream: Stream, columns: tuple[str, ...]) -> None:
@@ -137,6 +174,7 @@ class _Kept:
         self._places: list[int] = []
         self._waiting: list[Row] = []
         self._seen: set[bytes] = set()
+        self._totals: list[int] = []
         self._sum = 0
         self._count = 0
 
@@ -152,6 +190,9 @@ class _Kept:
 
     def add(self, page: Page) -> None:
         """Puts a page's rows aside. With a key, a row that a shifted page brings a second time is passed over."""
+        self.last = page
+        if page.total is not None:
+            self._totals.append(page.total)
         where = f"{page.answer.asked}, page {page.number}"
         rows = to_rows(self._stream, page.records, where)
         if not self._stream.fields:
@@ -168,12 +209,12 @@ class _Kept:
             if len(self._waiting) == self._config.batch_rows:
                 self._put_aside()
 
-    def check_total(self, last: Page) -> None:
+    def check(self) -> None:
         """RetriableError: the API speaks of another number of records, so the list changed while it was read."""
-        if last.total is not None and last.total != self._count:
+        if self._totals and (self._totals[-1] != self._count or self._totals != sorted(self._totals)):
             raise RetriableError(
-                f"{last.answer.asked}: {self._count:,} records came of {last.total:,}: the list changed while it was "
-                "read, or key does not tell its records apart"
+                f"{self.last.answer.asked}: {self._count:,} records came of {self._totals[-1]:,}: the list changed "
+                "while it was read, or key does not tell its records apart"
             )
 
     def tables(self) -> Iterator[tuple[pa.Table, bool]]:
@@ -198,3 +239,34 @@ class _Kept:
         with pa.ipc.new_stream(self._file, table.schema) as writer:
             writer.write_table(table)
         self._waiting = []
+
+
+class _KeptLines:
+    """A CSV file put together from its pages."""
+
+    def __init__(self, config: ApiConfig) -> None:
+        self._max_bytes = config.max_response_bytes
+        self.content = bytearray()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its bytes."""
+        return blake2b(self.content, digest_size=16).hexdigest()
+
+    def add(self, page: Page) -> None:
+        """Puts a page's lines below those before; of the first one all is taken. FatalError: it is too much."""
+        self.last = page
+        if self.content and not self.content.endswith(b"\n"):
+            self.content += b"\n"
+        self.content += b"".join(page.records) if self.content else page.answer.body
+        if len(self.content) > self._max_bytes:
+            raise FatalError(
+                f"{page.answer.asked}: the file is larger than {self._max_bytes:,} bytes in all; raise "
+                "max_response_bytes"
+            )
+
+    def check(self) -> None:
+        """CSV tells no total."""
+
+    def close(self) -> None:
+        """Holds nothing that must be closed."""

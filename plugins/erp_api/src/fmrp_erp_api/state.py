@@ -38,11 +38,12 @@ class StreamState(Strict):
     """How far one stream was read.
 
     columns: met so far; cursor: as the source writes it; recent: fingerprint of a row's key to that of its content, for
-    rows at or after the cursor less the overlap.
+    rows at or after the cursor less the overlap; request: fingerprint of what was asked for all this.
     """
 
     columns: tuple[str, ...] = ()
     cursor: str | None = None
+    request: Fingerprint | None = None
     recent: dict[Fingerprint, Fingerprint] = Field(default_factory=dict)
     unfinished: Unfinished | None = None
     snapshot: Snapshot | None = None

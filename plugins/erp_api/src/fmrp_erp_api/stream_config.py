@@ -1,6 +1,8 @@
 """One stream: where its records are, how they are paged and by what only the new ones are asked for."""
 
+import re
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -11,6 +13,15 @@ from fmrp_erp_api.json_path import check_path, has_filter
 
 Parameter = Annotated[str, Field(min_length=1, max_length=200)]
 JsonPath = Annotated[str, Field(min_length=1, max_length=500)]
+
+_SECRET = re.compile(
+    r"(x-)?(api|subscription)[-_]?key|(auth|access|api)?[-_]?token|(client[-_]?)?secret|passw(or)?d|pwd|authorization",
+    re.IGNORECASE,
+)
+"""Parameters that sound secret."""
+OVERRIDES = {"_method", "x-http-method-override", "x-http-method", "x-method-override"}
+"""Names by which some servers take a GET or POST for another method, which might write."""
+_OVERLAP_S = 300.0
 
 MAX_COLUMNS = 500
 """Columns of a stream, at most."""
@@ -36,6 +47,11 @@ class _Counted(_Sized):
     total_path: JsonPath | None = Field(
         default=None,
         description="JSONPath of the total number of records. It also tells a list that changed while it was read.",
+    )
+    stays_in_place: bool = Field(
+        default=False,
+        description="Nothing is deleted or moved within the list while it is read: it is sorted by what never changes, "
+        "new records come at its end. Pages by number can then be trusted without asking twice.",
     )
     stop_at_short_page: bool = Field(
         default=False,
@@ -115,12 +131,13 @@ class Cursor(Strict):
         default=None, max_length=50, description="How it is to be sent, as of strftime; without: as the source writes."
     )
     time_zone: str = Field(default="UTC", description="IANA zone of times written without one, e.g. Europe/Berlin.")
-    overlap: float = Field(
-        default=0,
+    overlap: float | None = Field(
+        default=None,
         ge=0,
         le=1e9,
         description="How far back each reading begins, so that what was stored late or while it was read is not "
-        "missed: seconds for datetime, days for date, units for number. Rows met again unchanged are passed over.",
+        "missed: seconds for datetime, days for date, units for number. Rows met again unchanged are passed over. "
+        "Without: 300 seconds, and an hour more in a time_zone other than UTC; no days, no units.",
     )
     initial: str | None = Field(
         default=None, min_length=1, max_length=100, description="Where the first reading begins; without: everything."
@@ -128,8 +145,19 @@ class Cursor(Strict):
     ordered: bool = Field(
         default=False,
         description="The source is asked, in params, to sort ascending by this field. A reading that was cut off then "
-        "goes on from the last row stored; without it most kinds of paging begin again.",
+        "goes on from the last row stored; without it most kinds of paging begin again. Pages by number or offset are "
+        "then read by the field's values, so that none is missed while rows change.",
     )
+
+    @property
+    def set_back_by(self) -> float:
+        """The overlap, or what it is without: seconds, days or units."""
+        if self.overlap is not None:
+            return self.overlap
+        if self.type != "datetime":
+            return 0.0
+        # When summer time ends, an hour of a clock on the wall comes twice.
+        return _OVERLAP_S if self.time_zone == "UTC" else _OVERLAP_S + 3600
 
     @field_validator("expression")
     @classmethod
@@ -165,6 +193,11 @@ class Stream(Strict):
     params: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Query parameters sent with every request of the stream."
     )
+    post_is_search: bool = Field(
+        default=False,
+        description="Confirms that a POST to this path only searches. Sources are only read: never set it for an "
+        "address that creates or changes something.",
+    )
     body: dict[str, JsonValue] | None = Field(default=None, description="JSON body sent with POST.")
     parameters_in: Literal["query", "body"] = Field(
         default="query",
@@ -178,6 +211,11 @@ class Stream(Strict):
         default=None,
         description="JSONPath (RFC 9535) to the records, for example '$.data[*]'. Without: the elements of the answer "
         "if it is a list, else the answer itself.",
+    )
+    missing_is_empty: bool = Field(
+        default=False,
+        description="Where records leads nowhere the list is empty: for an API that leaves out empty lists. Without, "
+        "it is an error.",
     )
     fields: dict[str, JsonPath] = Field(
         default_factory=dict,
@@ -204,6 +242,16 @@ class Stream(Strict):
             raise ValueError("must be a path below base_url such as 'v2/items'; what follows '?' belongs in params")
         return path.lstrip("/")
 
+    @field_validator("params")
+    @classmethod
+    def _harmless(cls, params: dict[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+        for name in params:
+            if name.lower() in OVERRIDES:
+                raise ValueError(f"{name!r} would ask for another method: sources are only read")
+            if _SECRET.fullmatch(name):
+                raise ValueError(f"{name!r} sounds secret: it belongs in auth, as api_key placed in the query")
+        return params
+
     @field_validator("records")
     @classmethod
     def _records_path(cls, path: str | None) -> str | None:
@@ -227,6 +275,8 @@ class Stream(Strict):
         """What does not go together."""
         if self.method == "GET" and (self.body is not None or self.parameters_in == "body"):
             yield "body and parameters_in 'body' need method POST"
+        if self.method == "POST" and not self.post_is_search:
+            yield "method POST needs post_is_search: true, which confirms that this address only searches"
         if self.mode == "incremental" and (self.cursor is None or not self.key):
             yield "an incremental stream needs cursor, and key: the columns that tell its records apart"
         if self.mode == "snapshot" and self.cursor is not None:
@@ -234,12 +284,47 @@ class Stream(Strict):
         if self.format == "csv" and (self.mode == "incremental" or self.records or self.fields or self.key):
             yield "a CSV answer is handed over as a file: mode 'snapshot', without records, fields and key"
         looks_inside = any(getattr(self.paging, name, None) for name in ("more_path", "total_path", "next_path"))
-        if self.format == "csv" and getattr(self.paging, "stop_at_short_page", False):
-            yield "stop_at_short_page: the lines of a CSV answer are not counted; it ends with an empty page"
         if self.format != "json" and looks_inside:
             yield f"paging by a JSONPath needs format 'json', not '{self.format}'"
         if isinstance(self.paging, _Counted) and self.records is not None and has_filter(self.records):
             yield "records: a filter ('?') hides how many records a page held; use it with cursor or link paging only"
+        yield from self._unsorted_problems()
         wanted = {*self.key, *([self.cursor.field] if self.cursor else [])}
         if self.fields and (missing := sorted(wanted - self.fields.keys())):
             yield f"key and cursor name columns that are not in fields: {', '.join(missing)}"
+
+    def _unsorted_problems(self) -> Iterator[str]:
+        """What could be missed in a list that comes in no order."""
+        if self.cursor is None or self.cursor.ordered or isinstance(self.paging, NoPaging):
+            return
+        if self.cursor.type in ("number", "text"):
+            yield (
+                "a cursor of type number or text needs a sorted list, as what changes while it is read could be "
+                "missed: sort by it in params, and set the cursor's ordered"
+            )
+        if self.may_shift and not self.tells_total:
+            yield (
+                "incremental by page or offset may miss records that move from page to page meanwhile: sort by the "
+                "cursor in params and set its ordered, or give total_path, or confirm stays_in_place"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides what is asked for and how it is read: another one is another list."""
+        how = {"paging": True, "post_is_search": True, "missing_is_empty": True, "cursor": {"overlap", "ordered"}}
+        return blake2b(self.model_dump_json(exclude=how).encode(), digest_size=16).hexdigest()  # type: ignore[arg-type]
+
+    @property
+    def may_shift(self) -> bool:
+        """Whether records may move from page to page while the list is read."""
+        return isinstance(self.paging, _Counted) and not self.paging.stays_in_place
+
+    @property
+    def tells_total(self) -> bool:
+        """Whether each page says how many records there are in all."""
+        return isinstance(self.paging, _Counted) and self.paging.total_path is not None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a page is found by its number or the records before it."""
+        return isinstance(self.paging, _Counted)
