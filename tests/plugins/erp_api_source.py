@@ -26,8 +26,9 @@ from urllib.parse import parse_qsl, urlencode
 import uvicorn
 from pydantic import BaseModel
 
-from fmrp_erp_api import ApiConfig
+from fmrp_erp_api import ApiConfig, ApiConnector
 from fmrp_sdk.testing import Content, SourceUnderTest
+from fmrp_sdk.testing.readings import Given, Reader
 
 API_KEY = "plant-key/with+signs"
 
@@ -97,6 +98,8 @@ class Plant:
         if not self.allows(request):
             return reply_json({"error": {"message": f"not allowed: {request.headers} {request.query}"}}, 401)
         name = rest[0] if rest else ""
+        if (written := self._write(request, style, name)) is not None:
+            return written
         if style == "file" and name in self.files:
             return self._file(request, self.files[name])
         if name not in self.lists or not hasattr(self, f"_{style}"):
@@ -108,6 +111,17 @@ class Plant:
             rows = sorted(rows, key=lambda row: str(row.get("changed") or ""))
         found: Reply = getattr(self, f"_{style}")(request, rows)
         return found
+
+    def _write(self, request: Request, style: str, name: str) -> Reply | None:
+        """Does what whoever may write asks for; None: it is no writing, as POST is none to a search."""
+        method = request.headers.get("x-http-method-override", request.query.get("_method", request.method))
+        if method == "GET" or (method == "POST" and style not in ("plain", "file")):
+            return None
+        if method in ("DELETE", "PUT"):
+            self.lists[name] = []
+        if method in ("POST", "PUT", "PATCH"):
+            self.lists[name].append(json.loads(request.body or b"{}"))
+        return Reply(status=204)
 
     def _plain(self, request: Request, rows: list[dict[str, Any]]) -> Reply:
         return reply_json(rows)
@@ -206,9 +220,13 @@ class ErpServer:
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.005)
 
+    def die(self) -> None:
+        """Ends as soon as it can; to be called out of an answer, which is cut off."""
+        self._server.should_exit = self._server.force_exit = True
+
     def stop(self) -> None:
         """Ends at once, with whatever is on its way."""
-        self._server.should_exit = self._server.force_exit = True
+        self.die()
         self._thread.join(20)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
@@ -268,6 +286,21 @@ def incremental(name: str, path: str, paging: dict[str, Any], **more: Any) -> di
     return {
         "name": name, "path": path, "paging": paging, "mode": "incremental", "cursor": cursor, "key": ["id"], **more,
     }  # fmt: skip
+
+
+def config(plant: Plant, *streams: dict[str, Any], **more: Any) -> ApiConfig:
+    """The configuration of some of a plant's lists."""
+    return ApiConfig.model_validate({"base_url": plant.url, "streams": streams, "attempts": 1, **more})
+
+
+def read(given: ApiConfig, state: Any = None, at_most: int | None = None) -> list[Given]:
+    """The batches after a state."""
+    return Reader(ApiConnector, given, 20).read(state, at_most)
+
+
+def rows(given: list[Given]) -> list[Any]:
+    """The rows in these batches, or the contents of files."""
+    return [row for each in given for _, row in each.contents]
 
 
 BY_PAGE = {"kind": "page", "size_param": "per_page", "size": 3}

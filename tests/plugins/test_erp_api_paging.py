@@ -4,12 +4,24 @@ import json
 from typing import Any
 
 import pytest
-from erp_api_source import BY_CURSOR, BY_PAGE, Plant, Reply, order, order_row, reply_json, shared_server
+from erp_api_source import (
+    BY_CURSOR,
+    BY_PAGE,
+    Plant,
+    Reply,
+    config,
+    order,
+    order_row,
+    read,
+    reply_json,
+    rows,
+    shared_server,
+)
 from pydantic import ValidationError
 
-from fmrp_erp_api import ApiConfig, ApiConnector
-from fmrp_sdk import FatalError, FileBatch, RecordsBatch, RetriableError
-from fmrp_sdk.testing.readings import Given, Reader
+from fmrp_erp_api import ApiConnector
+from fmrp_sdk import CheckResult, FatalError, FileBatch, RecordsBatch, RetriableError
+from fmrp_sdk.testing.readings import Reader
 
 
 @pytest.fixture
@@ -18,18 +30,6 @@ def plant() -> Plant:
     plant = Plant(shared_server())
     plant.lists["orders"] = [order(number) for number in range(10)]
     return plant
-
-
-def config(plant: Plant, *streams: dict[str, Any], **more: Any) -> ApiConfig:
-    return ApiConfig.model_validate({"base_url": plant.url, "streams": streams, "attempts": 1, **more})
-
-
-def read(given: ApiConfig, state: Any = None) -> list[Given]:
-    return Reader(ApiConnector, given, 20).read(state)
-
-
-def rows(given: list[Given]) -> list[Any]:
-    return [row for each in given for _, row in each.contents]
 
 
 def read_one(plant: Plant, **stream: Any) -> list[Any]:
@@ -68,7 +68,13 @@ def test_every_way_of_paging_gives_each_record_once(plant: Plant, stream: dict[s
 def test_parameters_reach_a_nested_place_in_a_body(plant: Plant) -> None:
     paging = {"kind": "offset", "param": "page.from", "size_param": "page.size", "size": 50, "total_path": "$.total"}
     plant.prepared.append(lambda _: reply_json({"total": 1, "data": [{"a": 1}]}))
-    stream = {"path": "search", "method": "POST", "post_is_search": True, "parameters_in": "body", "body": {"page": {"sort": "id"}}}
+    stream = {
+        "path": "search",
+        "method": "POST",
+        "post_is_search": True,
+        "parameters_in": "body",
+        "body": {"page": {"sort": "id"}},
+    }
     read_one(plant, **stream, paging=paging, params={"tenant": 7, "all": True}, **IN_DATA)
     (request,) = plant.requests
     assert json.loads(request.body) == {"page": {"sort": "id", "from": 0, "size": 50}}
@@ -200,6 +206,74 @@ def test_a_misspelt_key_is_told_with_the_names_there_are(plant: Plant) -> None:
     verdict = Reader(ApiConnector, config(plant, stream), 20).check()
     assert not verdict.ok
     assert "no record has the column 'nr'; there are changed, id, item.code, item.unit, quantity" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"error": "maintenance", "code": 7}, r"records '\$\.result\.data\[\*\]' leads nowhere: \$ holds error, code;"),
+        ({"result": {"Data": [1], "count": 1}}, r"\$\['result'\] holds Data, count; correct records"),
+        ({"result": {"data": "none"}}, r"\$\['result'\]\['data'\] holds a text"),
+        ({"result": None}, r"\$\['result'\] holds null"),
+        ([{"data": 1}], r"\$ holds a list of 1"),
+        ({f"name {number}": 1 for number in range(30)}, r"name 0, .*name 19, \.\.\.;"),
+        ({"a\nb\x1b": 1}, r"holds a b;"),
+    ],
+)
+def test_records_that_lead_nowhere_are_told_with_what_is_there(plant: Plant, document: Any, told: str) -> None:
+    plant.prepared.append(lambda _: reply_json(document))
+    with pytest.raises(FatalError, match=told):
+        read_one(plant, path="x", records="$.result.data[*]")
+
+
+def test_a_list_that_is_there_may_be_empty_and_one_that_is_left_out_only_if_that_is_said(plant: Plant) -> None:
+    for document in ({"result": {"data": []}}, {"result": {"data": None}}):
+        plant.prepared.append(lambda _, document=document: reply_json(document))
+        assert read_one(plant, path="x", records="$.result.data[*]") == []
+    plant.prepared.append(lambda _: reply_json({"count": 0}))
+    assert read_one(plant, path="x", records="$.result.data[*]", missing_is_empty=True) == []
+
+
+def test_a_path_to_the_list_itself_is_told_with_the_one_to_its_elements(plant: Plant) -> None:
+    plant.prepared.append(lambda _: reply_json({"data": [{"a": 1}]}))
+    with pytest.raises(FatalError, match=r"leads to a list; its elements are '\$\.data\[\*\]'"):
+        read_one(plant, path="x", records="$.data")
+
+
+def test_fields_that_lead_nowhere_are_told(plant: Plant) -> None:
+    stream = {"name": "orders", "path": "plain/orders", "fields": {"id": "$.id", "unit": "$.unit"}}
+    verdict = Reader(ApiConnector, config(plant, stream), 20).check()
+    assert verdict == CheckResult(True, "orders: 10 records on its first page, none of them with unit ($.unit)")
+    verdict = Reader(ApiConnector, config(plant, {**stream, "key": ["unit"]}), 20).check()
+    assert not verdict.ok
+    assert (
+        "no record has anything at '$.unit' for 'unit'; the first holds id, item, quantity, changed" in verdict.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "text/plain"),
+        (b'{"error": 1}', "application/json"),
+        (b"x", "text/html"),
+    ],
+)
+def test_what_is_no_csv_is_not_taken_for_it(plant: Plant, body: bytes, kind: str) -> None:
+    plant.prepared.append(lambda _: Reply(body, headers={"content-type": kind}))
+    with pytest.raises(RetriableError, match=r"is not csv; check path and format, or whether a gateway"):
+        read_one(plant, path="x", format="csv")
+
+
+def test_a_line_of_csv_that_goes_on_within_quotes_is_one(plant: Plant) -> None:
+    pages = [b'a;b\n1;"x\n\ny ""q"""\n2;z', b'a;b\n3;"\n"\n', b"4;no header here\n", b"a;b\n"]
+    for page in pages:
+        plant.prepared.append(lambda _, page=page: Reply(page))
+    paging = {"kind": "offset", "stays_in_place": True}
+    assert read_one(plant, path="x", format="csv", paging=paging) == [
+        b'a;b\n1;"x\n\ny ""q"""\n2;z\n3;"\n"\n4;no header here\n'
+    ]
+    assert [request.query["offset"] for request in plant.requests] == ["0", "2", "3", "4"]
 
 
 CURSOR = {"field": "changed", "param": "since"}

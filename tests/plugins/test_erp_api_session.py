@@ -203,6 +203,11 @@ def test_a_short_wait_asked_for_is_sat_out(plant: Plant) -> None:
         (Reply(status=503, headers={"retry-after": "99999999"}), 86_400),
         (Reply(status=403, headers={"retry-after": "70"}), 70),
         (Reply(status=429, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "300"}), 300),
+        (Reply(status=429, headers={"ratelimit-reset": "301"}), 301),
+        (Reply(status=403, headers={"x-rate-limit-remaining": "0", "x-rate-limit-reset": "302"}), 302),
+        (Reply(status=429, headers={"ratelimit": '"burst";r=5;t=900, "day";r=0;t=303'}), 303),
+        (Reply(status=429, headers={"ratelimit": "limit=100, remaining=0, reset=304"}), 304),
+        (Reply(status=429, headers={"retry-after": "305", "ratelimit-remaining": "0", "ratelimit-reset": "9"}), 305),
     ],
 )
 def test_a_long_wait_asked_for_is_handed_on(plant: Plant, reply: Reply, wait_s: float) -> None:
@@ -218,12 +223,40 @@ def test_a_wait_until_a_time_is_reckoned_by_the_sources_clock(plant: Plant) -> N
     for header, value in [
         ("retry-after", format_datetime(source_now + timedelta(minutes=10), usegmt=True)),
         ("x-ratelimit-reset", str(int(source_now.timestamp()) + 600)),
+        ("x-ratelimit-reset", f"{int(source_now.timestamp()) + 600}000"),
     ]:
         date = format_datetime(source_now, usegmt=True)
         prepare(plant, Reply(status=429, headers={"date": date, header: value}))
         with pytest.raises(RetriableError) as raised:
             read(config(plant))
         assert raised.value.retry_after_s == 600
+
+
+@pytest.mark.parametrize("told", ["soon", "-5", "", "9" * 40, "Tue, 99 Foo 2026"])
+def test_a_wait_that_says_nothing_is_none(plant: Plant, told: str) -> None:
+    prepare(plant, Reply(status=429, headers={"retry-after": told, "ratelimit": told, "ratelimit-reset": told}))
+    with pytest.raises(RetriableError, match="cannot answer now") as raised:
+        read(config(plant))
+    assert raised.value.retry_after_s is None
+
+
+def test_a_403_with_a_limit_that_is_not_reached_is_a_matter_of_rights(plant: Plant) -> None:
+    prepare(plant, Reply(status=403, headers={"x-ratelimit-remaining": "7", "x-ratelimit-reset": "300"}))
+    with pytest.raises(FatalError, match="does not allow this account"):
+        read(config(plant))
+
+
+def test_no_request_is_sent_while_none_is_left(plant: Plant) -> None:
+    streams = [{"name": f"stock{number}", "path": "plain/stock"} for number in range(2)]
+    prepare(plant, reply_json(STOCK, RateLimit_Remaining="0", RateLimit_Reset="1"))
+    began = time.monotonic()
+    assert read(config(plant, streams=streams)) == TAKEN * 2
+    assert 0.9 < time.monotonic() - began < 15
+    prepare(plant, reply_json(STOCK, RateLimit='"hour";r=0;t=500'))
+    with pytest.raises(RetriableError, match="asks to wait, as its limit of requests is reached") as raised:
+        read(config(plant, streams=streams))
+    assert raised.value.retry_after_s == pytest.approx(500, abs=15)
+    assert len(plant.requests) == 2 + 1
 
 
 def test_no_more_requests_are_sent_in_a_minute_than_allowed(plant: Plant) -> None:
@@ -315,6 +348,19 @@ def test_a_redirect_within_the_host_is_followed_with_the_log_in(plant: Plant) ->
     plant.allows = lambda r: r.headers.get("authorization") == "Bearer abcd-efgh"
     assert read(config(plant, auth={"kind": "bearer", "token": "abcd-efgh"})) == TAKEN
     assert plant.requests[-1].query == {"moved": "1"}
+
+
+def test_a_key_in_the_query_goes_along_with_a_redirect_and_is_not_told(plant: Plant) -> None:
+    prepare(plant, Reply(status=307, headers={"location": "stock?moved=1"}))
+    auth, plant.allows = LOGINS["key in the query"]
+    assert read(config(plant, auth=auth)) == TAKEN
+    assert plant.requests[-1].query == {"moved": "1", "key": "a+b&c=d e"}
+
+
+def test_a_header_of_the_configuration_stands_in_for_ours(plant: Plant) -> None:
+    read(config(plant, headers={"accept": "application/vnd.api+json", "user-agent": "plant-7"}))
+    assert plant.requests[-1].headers["accept"] == "application/vnd.api+json"
+    assert plant.requests[-1].headers["user-agent"] == "plant-7"
 
 
 @pytest.mark.parametrize(

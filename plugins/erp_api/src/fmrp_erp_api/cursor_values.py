@@ -50,7 +50,7 @@ def set_back(cursor: Cursor, mark: Mark) -> Mark:
         if isinstance(mark, date):
             return mark - timedelta(days=cursor.set_back_by)
         if isinstance(mark, Decimal):
-            return mark - Decimal(str(cursor.set_back_by))
+            return mark - Decimal(str(cursor.set_back_by)).normalize()
     except OverflowError:  # nothing is before the first day there is
         pass
     return mark
@@ -67,6 +67,20 @@ def sent_as(cursor: Cursor, text: str, *, less_overlap: bool) -> str:
     else:
         value = written(cursor, before, text)
     return cursor.expression.replace("{cursor}", value)
+
+
+def asked_from(cursor: Cursor, text: str) -> Mark:
+    """The least value that the next reading asks for after `text`: less the overlap, and as coarse as it is sent."""
+    mark = set_back(cursor, needed_mark(cursor, text))
+    if cursor.send_format is None or not isinstance(mark, date):
+        return mark
+    try:
+        sent = datetime.strptime(mark.strftime(cursor.send_format), cursor.send_format)  # noqa: DTZ007
+    except ValueError:  # what cannot be read back, such as a day without its year
+        return mark
+    if not isinstance(mark, datetime):
+        return min(mark, sent.date())
+    return min(mark, sent if sent.tzinfo else sent.replace(tzinfo=mark.tzinfo))
 
 
 def written(cursor: Cursor, mark: Mark, like: str) -> str:

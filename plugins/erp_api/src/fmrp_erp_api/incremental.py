@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fmrp_erp_api.answer import Refused
 from fmrp_erp_api.config import ApiConfig
-from fmrp_erp_api.cursor_values import Mark, capped, mark_of, needed_mark, sent_as, set_back
+from fmrp_erp_api.cursor_values import Mark, asked_from, capped, mark_of, needed_mark, sent_as
 from fmrp_erp_api.pages import GONE, Page, Position, read_pages, too_many_pages
 from fmrp_erp_api.records import Row, merged_columns, to_rows, to_table
 from fmrp_erp_api.remembered import RememberedRows
@@ -121,6 +121,7 @@ class _Reading:
         rows = to_rows(self._stream, page.records, where)
         if is_onward:
             self._check_onward(rows, where)
+            self._last = None  # it may begin earlier, where the value is sent as a day, say
         if self._cursor.ordered:
             self._check_order(rows, where)
         if not self._stream.fields:
@@ -172,7 +173,7 @@ class _Reading:
 
     def _final_state(self) -> StreamState:
         reached = self._reached()
-        since = None if reached is None else set_back(self._cursor, needed_mark(self._cursor, reached))
+        since = None if reached is None else asked_from(self._cursor, reached)
         # A reading taken up again has not met what was given before it was cut off: all is remembered once more.
         recent = self._rows.given_so_far() if self._known.unfinished else self._rows.since(since)
         update: dict[str, Any] = {"cursor": reached, "recent": recent, "unfinished": None}

@@ -14,7 +14,7 @@ from fmrp_erp_api.call import Call
 from fmrp_erp_api.config import ApiConfig
 from fmrp_erp_api.decoding import decoded
 from fmrp_erp_api.json_path import find_one
-from fmrp_erp_api.session import Session
+from fmrp_erp_api.session import Session, is_same_path
 from fmrp_erp_api.stream_config import CursorPaging, LinkPaging, NoPaging, OffsetPaging, PagePaging, Stream
 from fmrp_sdk import FatalError, RetriableError
 
@@ -161,7 +161,7 @@ def _following(
             return _next_value(paging, document, answer)
         case LinkPaging():
             link = answer.next_link if paging.next_path is None else find_one(paging.next_path, document)
-            return None if link in (None, "") else _next_address(session, answer, link)
+            return None if link in (None, "") else _next_address(session, stream, answer, link)
     if not records or _is_last(paging, document, len(records), count, answer):
         return None
     if isinstance(paging, PagePaging):
@@ -204,7 +204,7 @@ def _whole(value: Any, paging: Any, answer: Answer) -> int:
     return value
 
 
-def _next_address(session: Session, answer: Answer, link: Any) -> str:
+def _next_address(session: Session, stream: Stream, answer: Answer, link: Any) -> str:
     """The next page's address, without our key. FatalError: it is none, or leads to where no log-in may go."""
     try:
         target = answer.url.join(link) if isinstance(link, str) and len(link) <= _MAX_POSITION else None
@@ -217,6 +217,8 @@ def _next_address(session: Session, answer: Answer, link: Any) -> str:
             f"{answer.asked}: the link to the next page leads to another host or scheme "
             f"({target.scheme}://{target.host}), where no log-in is sent; if that is right, set it as base_url"
         )
+    if stream.method != "GET" and not is_same_path(answer.url, target):
+        raise FatalError(f"{answer.asked}: the link to the next page of a POST leads to another path; check paging")
     return str(session.without_secrets(target).copy_with(fragment=None))
 
 

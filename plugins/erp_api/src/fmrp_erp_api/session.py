@@ -19,6 +19,7 @@ from fmrp_erp_api.authorizer import Authorizer
 from fmrp_erp_api.call import Call
 from fmrp_erp_api.config import MIB, ApiConfig
 from fmrp_erp_api.rate_limits import rest_s
+from fmrp_erp_api.stream_config import OVERRIDES
 from fmrp_sdk import FatalError, RetriableError
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -117,13 +118,15 @@ class Session:
                     f"{call.asked}: the API redirects to another host or scheme ({target.scheme}://{target.host}), "
                     "where no log-in is sent; if that is right, set it as base_url"
                 )
-            if call.method != "GET" and answer.status not in (307, 308):
+            if call.method != "GET" and (answer.status not in (307, 308) or not is_same_path(call.url, target)):
                 raise FatalError(f"{call.asked}: the API redirects a POST; check base_url and path")
             call = self._authorizer.keyed(replace(call, url=target)) if call.with_auth else replace(call, url=target)
         raise FatalError(f"{call.asked}: the API redirects in a circle")
 
     async def _send(self, call: Call) -> Answer:
         """One request on the wire and its answer, of whichever status."""
+        if OVERRIDES & {name.lower() for name in call.url.params}:  # of a link or redirect, as none is configured
+            raise FatalError(f"{call.asked}: the API's link asks for another method: sources are only read")
         await self._take_turn()
         began = time.monotonic()
         token = _is_ours.set(True)
@@ -186,6 +189,11 @@ class Session:
 
     def _left_s(self) -> float:
         return self._config.max_run_s - self._spent_s
+
+
+def is_same_path(url: httpx.URL, other: httpx.URL) -> bool:
+    """Whether both lead to one address, whatever their parameters: a POST confirmed for one may write at another."""
+    return url.path.rstrip("/") == other.path.rstrip("/")
 
 
 async def _check_peer(event: str, info: Mapping[str, Any]) -> None:
