@@ -44,7 +44,9 @@ SEARCH = {"path": "page/orders", "method": "POST", "post_is_search": True, "para
 WAYS: dict[str, tuple[dict[str, Any], int]] = {
     "whole": ({"path": "plain/orders"}, 1),
     "page": ({"path": "page/orders", "paging": BY_PAGE | IN_PLACE, **IN_DATA}, 5),
-    "page, to the last": ({"path": "page/orders", "paging": BY_PAGE | IN_PLACE | {"more_path": "$.more"}, **IN_DATA}, 4),
+    "page, to the last": (
+        {"path": "page/orders", "paging": BY_PAGE | IN_PLACE | {"more_path": "$.more"}, **IN_DATA}, 4,
+    ),
     "page, to a short one": (
         {"path": "page/orders", "paging": BY_PAGE | IN_PLACE | {"stop_at_short_page": True}, **IN_DATA}, 4,
     ),
@@ -97,8 +99,9 @@ def test_pages_of_csv_become_one_file_with_one_header(plant: Plant) -> None:
 
 def test_records_become_text_as_json_writes_it(plant: Plant) -> None:
     text = (
-        '[{"id": 1, "amount": 12.50, "big": 12345678901234567890.123456789, "small": 1E-7, "exact": 1.5e3, "ok": true,'
-        ' "none": null, "tags": ["a", 0.10, 12345678901234567890.123], "deep": {"a": {"b": {"c": 1}}, "empty": {}}, "text": "\\ud800\\u00e9"}]'
+        '[{"id": 1, "amount": 12.50, "big": 12345678901234567890.123456789, "small": 1E-7, "exact": 1.5e3,'
+        ' "ok": true, "none": null, "tags": ["a", 0.10, 12345678901234567890.123],'
+        ' "deep": {"a": {"b": {"c": 1}}, "empty": {}}, "text": "\\ud800\\u00e9"}]'
     )
     plant.prepared.append(lambda _: Reply(text.encode()))
     assert read_one(plant, path="x") == [
@@ -150,6 +153,22 @@ def test_types_that_change_between_pages_stay_text_and_columns_are_remembered(pl
     assert (batch.is_snapshot, batch.is_last, batch.records.column_names) == (True, True, ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        '<?at=3;x>; rel="next"',
+        "<?at=3;x>;rel=next",
+        '<?at=0>; rel="first", <?at=3;x>; title="a=b; c"; REL = "last Next"',
+        '</help>; rel="nextish", <?at=3;x>; rel="next"',
+    ],
+)
+def test_the_next_link_is_found_however_it_is_written(plant: Plant, header: str) -> None:
+    plant.prepared.append(lambda _: reply_json([{"a": 1}], link=header))
+    plant.prepared.append(lambda _: reply_json([{"a": 2}], link='<?at=0>; rel="first", broken, <; rel=next'))
+    assert len(read_one(plant, path="x", paging={"kind": "link"})) == 2
+    assert plant.requests[-1].query == {"at": "3;x"}
+
+
 def link_to(address: str) -> Reply:
     return reply_json([{"a": 1}], link=f'<{address}>; rel="next"')
 
@@ -188,6 +207,7 @@ def test_paging_that_never_ends_or_leads_away_is_fatal(
         (b'[{"a": NaN}]', RetriableError, "is not json"),
         (b'[{"a": 1e99999999999999999999}]', RetriableError, "is not json"),
         (b"\xff\xfe\x00", RetriableError, "is not json"),
+        (b"", RetriableError, "is not json"),
         (b"[" * 200_000, FatalError, "nested too deep"),
         (b"[1]", FatalError, "record 1 is a number, expected an object"),
         (b'[["a"]]', FatalError, "record 1 is a list, expected an object"),

@@ -19,6 +19,8 @@ _MAX_RATIO = 200
 """Unpacked to packed bytes; repetitive JSON comes to some 30, a bomb to 1,000."""
 _TOLD = 200
 _TEXTS_AT = ("title", "detail", "message", "error_description", "error", "errors", "fault", "value", "Message")
+_LINK = re.compile(r"<([^>]*)>([^<]*)")
+_RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]+)\"|([^\s;,\"]+))", re.IGNORECASE)
 _COME_BACK = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -55,11 +57,19 @@ class Answer:
 async def read_answer(response: httpx.Response, asked: str, url: httpx.URL, max_bytes: int) -> Answer:
     """The whole answer. RetriableError: it was cut off. FatalError: it is larger than allowed."""
     body = await _read_body(response, asked, max_bytes)
-    try:
-        link = response.links.get("next", {}).get("url")
-    except (ValueError, IndexError, KeyError):
-        link = None
-    return Answer(asked, response.status_code, url, response.headers, body, link)
+    return Answer(asked, response.status_code, url, response.headers, body, _next_link(response.headers))
+
+
+def _next_link(headers: httpx.Headers) -> str | None:
+    """The address in the Link header (RFC 8288) that is, perhaps among others, the next page's; None: it has none.
+
+    Not by httpx, which cuts an address at a semicolon.
+    """
+    for address, parameters in _LINK.findall(headers.get("link", "")):
+        relation = _RELATION.search(parameters)
+        if relation is not None and "next" in (relation.group(1) or relation.group(2)).lower().split():
+            return str(address).strip()
+    return None
 
 
 async def _read_body(response: httpx.Response, asked: str, max_bytes: int) -> bytes:

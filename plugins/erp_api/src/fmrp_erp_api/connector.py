@@ -13,7 +13,7 @@ from fmrp_erp_api.records import missing_columns, to_rows
 from fmrp_erp_api.session import Session
 from fmrp_erp_api.snapshot import read_file, read_snapshot
 from fmrp_erp_api.state import ApiState, StreamState
-from fmrp_erp_api.stream_config import Stream
+from fmrp_erp_api.stream_config import NoPaging, Stream
 from fmrp_sdk import Batch, CheckResult, ConnectorError, FileBatch, RecordsBatch, State, StreamInfo
 
 _Content = FileBatch | RecordsBatch | None
@@ -72,7 +72,14 @@ def _seen(stream: Stream, page: Page) -> str:
     rows = to_rows(stream, page.records, f"{page.answer.asked}, page 1")
     missing = [f"{column} ({stream.fields[column]})" for column in missing_columns(stream.fields, rows)]
     lacking = f", none of them with {', '.join(missing)}" if missing else ""
-    return f"{stream.name}: {len(rows)} records on its first page{lacking}"
+    more = (
+        ""
+        if isinstance(stream.paging, NoPaging)
+        else ", more follow"
+        if page.following is not None
+        else ", the last one"
+    )
+    return f"{stream.name}: {len(rows)} records on its first page{more}{lacking}"
 
 
 async def _read(

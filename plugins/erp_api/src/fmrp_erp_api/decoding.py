@@ -23,7 +23,7 @@ def decoded(answer: Answer, stream: Stream, clean: Callable[[str], str]) -> tupl
         return None, []
     if stream.format == "csv":
         return None, _csv_lines(answer)
-    if not answer.body.strip():
+    if not answer.body.strip() and (answer.status == 204 or stream.format == "jsonl"):
         return None, []
     try:
         if stream.format == "jsonl":

@@ -209,6 +209,8 @@ async def _check_peer(event: str, info: Mapping[str, Any]) -> None:
 
 def _trust(config: ApiConfig) -> ssl.SSLContext:
     """Public authorities and the plant's own. FatalError: its file cannot be used."""
+    if {config.base_url.scheme, getattr(config.auth, "token_url", config.base_url).scheme} == {"http"}:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and is never asked; the others take a while
     context = httpx.create_ssl_context(trust_env=False)
     if config.ca_file is not None:
         try:
