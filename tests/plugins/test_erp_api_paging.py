@@ -236,6 +236,8 @@ def test_a_misspelt_key_is_told_with_the_names_there_are(plant: Plant) -> None:
         ({"result": {"data": "none"}}, r"\$\['result'\]\['data'\] holds a text"),
         ({"result": None}, r"\$\['result'\] holds null"),
         ([{"data": 1}], r"\$ holds a list of 1"),
+        ("maintenance", r"\$ holds a text"),
+        ('{"result": {"data": [1]}}', r"\$ holds a text"),
         ({f"name {number}": 1 for number in range(30)}, r"name 0, .*name 19, \.\.\.;"),
         ({"a\nb\x1b": 1}, r"holds a b;"),
     ],

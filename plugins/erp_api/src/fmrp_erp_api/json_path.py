@@ -32,7 +32,7 @@ def has_filter(path: str) -> bool:
 def find_all(path: str, document: Any) -> list[Any]:
     """Every value at the path. FatalError: it cannot be followed here, as the answer is nested too deep."""
     try:
-        return _compiled(path).findall(document)
+        return _found(_compiled(path), document)
     except JSONPathError as error:
         raise FatalError(f"JSONPath {path!r} cannot be followed in the answer: {error.args[0]}") from None
 
@@ -45,7 +45,7 @@ def why_nothing(path: str, document: Any) -> str | None:
     segments = _compiled(path).segments
     for count in range(len(segments) - 1, -1, -1):
         reached = JSONPath(env=_ENVIRONMENT, segments=segments[:count])
-        nodes = reached.findall(document)
+        nodes = _found(reached, document)
         if nodes:
             break
     else:
@@ -77,6 +77,12 @@ def find_one(path: str, document: Any) -> Any:
             return None
         document = document.get(name)
     return document
+
+
+def _found(path: JSONPath, document: Any) -> list[Any]:
+    if isinstance(document, str):  # the library would take it for JSON that is still to be read
+        return [] if path.segments else [document]
+    return path.findall(document)
 
 
 @lru_cache(maxsize=1024)
