@@ -253,6 +253,11 @@ class ErpServer:
             await send({"type": "http.response.body", "body": b""})
 
 
+STOCK = [{"item": "I-1", "on_hand": 4}]
+TAKEN = [{"item": "I-1", "on_hand": "4"}]
+"""What a stock of one item comes as."""
+
+
 @cache
 def shared_server() -> ErpServer:
     """One for all tests of this process; its thread ends with it."""
@@ -289,7 +294,8 @@ def incremental(name: str, path: str, paging: dict[str, Any], **more: Any) -> di
 
 
 def config(plant: Plant, *streams: dict[str, Any], **more: Any) -> ApiConfig:
-    """The configuration of some of a plant's lists."""
+    """The configuration of some of a plant's lists; without any, of its stock."""
+    streams = streams or ({"name": "stock", "path": "plain/stock"},)
     return ApiConfig.model_validate({"base_url": plant.url, "streams": streams, "attempts": 1, **more})
 
 
@@ -301,6 +307,16 @@ def read(given: ApiConfig, state: Any = None, at_most: int | None = None) -> lis
 def rows(given: list[Given]) -> list[Any]:
     """The rows in these batches, or the contents of files."""
     return [row for each in given for _, row in each.contents]
+
+
+def read_rows(given: ApiConfig) -> list[Any]:
+    """All rows."""
+    return rows(read(given))
+
+
+def prepare(plant: Plant, *replies: Reply) -> None:
+    """These are given in the place of the next ones."""
+    plant.prepared.extend(lambda _, reply=reply: reply for reply in replies)
 
 
 BY_PAGE = {"kind": "page", "size_param": "per_page", "size": 3}
