@@ -1,0 +1,145 @@
+"""Marking at the server what was taken: moved to the archive or deleted, its done-marker before it.
+
+Only a file that still looks as it was read is touched, so a newer version that arrived meanwhile is never lost: where
+one slips in between the look and the move, it is moved back.
+"""
+
+import asyncio
+import posixpath
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import asyncssh
+
+from fmrp_erp_sftp.config import ErpSftpConfig
+from fmrp_erp_sftp.link import SftpLink
+from fmrp_erp_sftp.listing import real_path
+from fmrp_erp_sftp.names import to_bytes
+from fmrp_erp_sftp.state import Seen, SftpState
+from fmrp_sdk import RetriableError
+
+_LOOKS_AT_ONCE = 64
+_NAMES_TRIED = 100
+_NOT_THERE = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
+
+
+async def settle_files(link: SftpLink, config: ErpSftpConfig, state: SftpState) -> None:
+    """Moves or deletes what `state` says was taken and still lies there unchanged; what is gone is passed over.
+
+    RetriableError: some could not be; the others were.
+    """
+    base = await link.call(lambda sftp: real_path(link, sftp, config.folder.encode()))
+    taken = state.taken()
+    failures: list[str] = []
+    for name in await those_there(link, base, taken):
+        marking = _Marking(link, config, base, name, taken[name])
+        try:
+            await link.call(marking.perform)
+        except asyncssh.SFTPError as error:
+            failures.append(f"{name}: {error.reason or 'refused'}")
+    if failures:
+        done = "moved to the archive" if config.after_reading == "move" else "deleted"
+        raise RetriableError(
+            f"{config.server}: {len(failures)} file(s) were read but could not be {done}, the first is {failures[0]}; "
+            "the user needs the right to write in the folder (and in the archive, on the same disk)"
+        )
+
+
+async def those_there(link: SftpLink, base: bytes, names: Iterable[str]) -> list[str]:
+    """Which of these files are still there, whatever they look like."""
+
+    async def is_there(sftp: asyncssh.SFTPClient, name: str) -> bool:
+        try:
+            await link.within(sftp.lstat(posixpath.join(base, to_bytes(name))))
+        except _NOT_THERE:
+            return False
+        return True
+
+    async def look(sftp: asyncssh.SFTPClient, some: list[str]) -> list[bool]:
+        return await asyncio.gather(*(is_there(sftp, name) for name in some))
+
+    found: list[str] = []
+    todo = list(names)
+    for at in range(0, len(todo), _LOOKS_AT_ONCE):
+        some = todo[at : at + _LOOKS_AT_ONCE]
+        there = await link.call(partial(look, some=some))
+        found += [name for name, is_one in zip(some, there, strict=True) if is_one]
+    return found
+
+
+class _Marking:
+    """One file to be moved or deleted. It may be performed again: what is done already is seen at the server."""
+
+    def __init__(self, link: SftpLink, config: ErpSftpConfig, base: bytes, name: str, seen: Seen) -> None:
+        self._link = link
+        self._config = config
+        self._base = base
+        self._raw = to_bytes(name)
+        self._path = posixpath.join(base, self._raw)
+        self._seen = seen
+        self._marker = b"" if config.done_suffix is None else config.done_suffix.encode()
+
+    async def perform(self, sftp: asyncssh.SFTPClient) -> None:
+        """SFTPError as the server answers."""
+        if not await self._is_as_read(sftp, self._path):
+            return
+        if self._config.archive_folder is None:
+            await self._delete(sftp)
+        else:
+            await self._move(sftp, posixpath.join(self._base, self._config.archive_folder.encode()))
+
+    async def _delete(self, sftp: asyncssh.SFTPClient) -> None:
+        # The marker first: left alone it would release the next file of this name while that is still being written.
+        for path in [self._path + self._marker] * bool(self._marker) + [self._path]:
+            try:
+                await self._link.within(sftp.remove(path))
+            except _NOT_THERE:
+                continue
+
+    async def _move(self, sftp: asyncssh.SFTPClient, archive: bytes) -> None:
+        target = await self._free(sftp, archive)
+        if self._marker:
+            try:
+                await self._link.within(sftp.rename(self._path + self._marker, target + self._marker))
+            except _NOT_THERE:
+                pass
+        try:
+            await self._link.within(sftp.rename(self._path, target))
+        except _NOT_THERE:
+            return
+        if not await self._is_as_read(sftp, target):
+            await self._link.within(sftp.rename(target, self._path))
+
+    async def _free(self, sftp: asyncssh.SFTPClient, archive: bytes) -> bytes:
+        """A path in the archive where nothing lies: servers differ in what a move onto another file does."""
+        wanted = posixpath.join(archive, self._raw)
+        await self._link.within(sftp.makedirs(posixpath.dirname(wanted), exist_ok=True))
+        for target in self._candidates(wanted):
+            if not any([await self._is_there(sftp, path) for path in {target, target + self._marker}]):
+                return target
+        raise asyncssh.SFTPFailure(f"the archive has {_NAMES_TRIED} files of this name already")
+
+    def _candidates(self, wanted: bytes) -> Iterator[bytes]:
+        """a.csv, a.1f3c09ab.csv (by its content), a.1f3c09ab-2.csv, ..."""
+        folder, name = posixpath.split(wanted)
+        stem, dot, ending = name.partition(b".") if not name.startswith(b".") else (name, b"", b"")
+        yield wanted
+        for number in range(1, _NAMES_TRIED):
+            tail = f".{self._seen.sha256[:8]}{'' if number == 1 else f'-{number}'}".encode()
+            yield posixpath.join(folder, stem + tail + dot + ending)
+
+    async def _is_there(self, sftp: asyncssh.SFTPClient, path: bytes) -> bool:
+        try:
+            await self._link.within(sftp.lstat(path))
+        except _NOT_THERE:
+            return False
+        return True
+
+    async def _is_as_read(self, sftp: asyncssh.SFTPClient, path: bytes) -> bool:
+        """Whether this very file lies there; a link never is one, so what it leads to stays where it is."""
+        try:
+            now = await self._link.within(sftp.lstat(path))
+        except _NOT_THERE:
+            return False
+        is_file = now.type in (asyncssh.FILEXFER_TYPE_REGULAR, asyncssh.FILEXFER_TYPE_UNKNOWN)
+        return is_file and (now.size, now.mtime) == (self._seen.size, self._seen.mtime)

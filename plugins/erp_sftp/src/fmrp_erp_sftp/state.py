@@ -1,0 +1,108 @@
+"""What was read of the files that still lie on the server, and which of them were seen but left for later.
+
+As JSON: {"version": 1, "files": {name: [size, mtime, sha256]}, "waiting": {name: [size, mtime, seen at]}}, mtime in
+seconds by the server's clock, "seen at" by ours; sha256 is "" for a file that was refused. Files that are gone leave it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from fmrp_sdk import FatalError
+
+VERSION = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}|")
+
+Entry = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a file looked when it was read; `sha256` is empty for one that was refused, which is told once."""
+
+    size: int
+    mtime: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SftpState:
+    """Never changed in place. The entries are kept as they are stored, since each batch carries all of them."""
+
+    files: dict[str, Entry]
+    waiting: dict[str, Entry]
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any] | None) -> Self:
+        """From what was stored; None and {} are the beginning. FatalError for a state this version cannot read."""
+        if not state:
+            return cls({}, {})
+        if (version := state.get("version")) != VERSION:
+            raise FatalError(f"the stored state has version {version!r}, this SFTP connector reads version {VERSION}")
+        return cls(_entries(state, "files", _is_sha256), _entries(state, "waiting", _is_time))
+
+    def dump(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"version": VERSION, "files": self.files, "waiting": self.waiting}
+
+    def seen(self, name: str) -> Seen | None:
+        """How `name` looked when last read."""
+        entry = self.files.get(name)
+        return None if entry is None else Seen(*entry)
+
+    def taken(self) -> dict[str, Seen]:
+        """Files whose content is stored and which still lay on the server when last looked at."""
+        return {name: Seen(*entry) for name, entry in self.files.items() if entry[2]}
+
+    def is_taken(self, name: str) -> bool:
+        """Whether the content of `name` is stored."""
+        return name in self.files and self.files[name][2] != ""
+
+    def with_file(self, name: str, seen: Seen) -> "SftpState":
+        """This state and one more file."""
+        return replace(self, files={**self.files, name: [seen.size, seen.mtime, seen.sha256]})
+
+    def only(self, is_there: Callable[[str], bool]) -> "SftpState":
+        """This state without files that are gone, so that it does not grow for ever."""
+        return replace(self, files={name: entry for name, entry in self.files.items() if is_there(name)})
+
+    def is_long_unchanged(self, name: str, size: int, mtime: int, since: float) -> bool:
+        """Whether a file that waits was seen with this very size and time already at `since` or before."""
+        entry = self.waiting.get(name)
+        return entry is not None and entry[:2] == [size, mtime] and entry[2] <= since
+
+    def with_waiting(self, waiting: Mapping[str, tuple[int, int]], now: float) -> "SftpState":
+        """This state with exactly these files waiting (name to size and mtime), each since it first looked like that."""
+        return replace(
+            self,
+            waiting={
+                name: entry if (entry := self.waiting.get(name)) and entry[:2] == [size, mtime] else [size, mtime, now]
+                for name, (size, mtime) in waiting.items()
+            },
+        )
+
+
+def _entries(state: Mapping[str, Any], part: str, is_third: Callable[[Any], bool]) -> dict[str, Entry]:
+    entries = state.get(part)
+    if not isinstance(entries, Mapping):
+        raise FatalError(f"the stored state is damaged: {part!r} is missing; reset the source to read all files again")
+    for name, entry in entries.items():
+        is_sound = (
+            isinstance(entry, list) and len(entry) == 3 and all(map(_is_number, entry[:2])) and is_third(entry[2])
+        )
+        if not is_sound:
+            raise FatalError(f"the stored state is damaged at file {name!r}; reset the source to read all files again")
+    return dict(entries)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
+def _is_time(value: Any) -> bool:
+    return _is_number(value) or isinstance(value, float)
