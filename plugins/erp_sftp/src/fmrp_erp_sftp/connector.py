@@ -119,7 +119,7 @@ class ErpSftpConnector:
 
 
 async def _without_settled(link: SftpLink, base: bytes, known: SftpState) -> SftpState:
-    """The state without what was moved away or deleted since it was given, so that settling looks at little each time."""
+    """The state without what was moved or deleted since it was given, so that settling looks at little each time."""
     taken = known.taken()
     gone = taken.keys() - set(await those_there(link, base, taken))
     return known.only(lambda name: name not in gone)

@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import asyncssh
@@ -43,7 +44,7 @@ class TrustedHostKeys:
         return key.get_fingerprint() in self.fingerprints
 
     def algorithms(self) -> list[str]:
-        """What to ask the server for: only kinds of keys that are trusted, unless some were given without their kind."""
+        """What to ask the server for: the kinds of keys that are trusted, or all if one was given without its kind."""
         told = [name for kind in self.kinds for name in _group(kind)]
         return [name for group in _GROUPS for name in group if name in told or not self.are_all_told]
 
@@ -66,7 +67,7 @@ def _entry(line: str) -> tuple[str, str]:
     for word in words:
         if (found := _FINGERPRINT.fullmatch(word)) is not None:
             return f"SHA256:{found[1]}", ""
-    for kind, data in zip(words, words[1:], strict=False):
+    for kind, data in pairwise(words):
         if _KEY_KIND.fullmatch(kind):
             return _of_key(kind, data), kind
     raise ValueError(

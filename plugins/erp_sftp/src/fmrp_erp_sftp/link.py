@@ -92,7 +92,8 @@ class SftpLink:
                 reason = str(lost)
                 await self.close()
         raise RetriableError(
-            f"{self._config.server}: the link was lost, and is not back after {self._config.reconnects} attempt(s): {reason}"
+            f"{self._config.server}: the link was lost and not to be had again in {self._config.reconnects} attempt(s): "
+            f"{reason}"
         )
 
 

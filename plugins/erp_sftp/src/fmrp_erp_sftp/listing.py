@@ -1,4 +1,4 @@
-"""What lies on the server now: one listing with attributes for each folder that may hold something, no look per file."""
+"""What lies on the server now: one listing with attributes of each folder that may hold something, no look a file."""
 
 import asyncio
 import posixpath
@@ -192,7 +192,7 @@ class _Walk:
         return found
 
     async def _read_clock(self, folder: _Folder, found: list[_Found]) -> None:
-        """The server's time, if its file system notes when a folder is read; coarser notes than of changes don't count."""
+        """The server's time, if its file system notes when a folder was read, and not just roughly."""
         if folder.read_at is None or self._config.done_suffix is not None:
             return
         read_at = (await self._link.within(self._sftp.stat(folder.path))).atime

@@ -10,7 +10,7 @@ from fmrp_erp_sftp.config import ErpSftpConfig
 from fmrp_erp_sftp.host_key import TrustedHostKeys, without
 from fmrp_sdk import FatalError, RetriableError
 
-_TRUST_NOTHING = ([], [], [])
+_TRUST_NOTHING: tuple[list[str], list[str], list[str]] = ([], [], [])
 """As asyncssh's known_hosts: every host key is then judged by _Client. (None would trust all of them.)"""
 _PROMPTS_ANSWERED = 3
 
@@ -52,8 +52,8 @@ async def log_in(config: ErpSftpConfig) -> asyncssh.SSHClientConnection:
     trusted = TrustedHostKeys.parse(config.host_key)
     if not trusted.fingerprints:
         raise FatalError(
-            f"{config.server}: no host key is configured, so nothing is read; "
-            "test the connection to see the server's keys, compare them with its administrator and enter one as host_key"
+            f"{config.server}: no host key is configured, so nothing is read; test the connection to see the server's "
+            "keys, compare them with its administrator and enter one as host_key"
         )
     key = _private_key(config)
     shown: list[asyncssh.SSHKey] = []

@@ -44,8 +44,10 @@ class Patterns:
 
     def _with_nothing_skipped(self, positions: Iterable[tuple[int, int]]) -> Positions:
         """** stands for no folder, too: the part after it may match at once."""
-        reached = set(positions)
-        for pattern, at in tuple(reached):
+        reached = set[tuple[int, int]]()
+        for pattern, first in positions:
+            at = first
+            reached.add((pattern, at))
             while self._parts[pattern][at] == ANY_FOLDERS:
                 at += 1
                 reached.add((pattern, at))

@@ -7,6 +7,7 @@ one slips in between the look and the move, it is moved back.
 import asyncio
 import posixpath
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import asyncssh
@@ -90,19 +91,15 @@ class _Marking:
 
     async def _delete(self, sftp: asyncssh.SFTPClient) -> None:
         # The marker first: left alone it would release the next file of this name while that is still being written.
-        for path in [self._path + self._marker] * bool(self._marker) + [self._path]:
-            try:
+        for path in {self._path + self._marker: None, self._path: None}:
+            with suppress(*_NOT_THERE):
                 await self._link.within(sftp.remove(path))
-            except _NOT_THERE:
-                continue
 
     async def _move(self, sftp: asyncssh.SFTPClient, archive: bytes) -> None:
         target = await self._free(sftp, archive)
         if self._marker:
-            try:
+            with suppress(*_NOT_THERE):
                 await self._link.within(sftp.rename(self._path + self._marker, target + self._marker))
-            except _NOT_THERE:
-                pass
         try:
             await self._link.within(sftp.rename(self._path, target))
         except _NOT_THERE:

@@ -1,7 +1,7 @@
 """What was read of the files that still lie on the server, and which of them were seen but left for later.
 
 As JSON: {"version": 1, "files": {name: [size, mtime, sha256]}, "waiting": {name: [size, mtime, seen at]}}, mtime in
-seconds by the server's clock, "seen at" by ours; sha256 is "" for a file that was refused. Files that are gone leave it.
+seconds by the server's clock, "seen at" by ours; sha256 is "" for a file that was refused. What is gone leaves it.
 """
 
 import re
@@ -55,10 +55,6 @@ class SftpState:
         """Files whose content is stored and which still lay on the server when last looked at."""
         return {name: Seen(*entry) for name, entry in self.files.items() if entry[2]}
 
-    def is_taken(self, name: str) -> bool:
-        """Whether the content of `name` is stored."""
-        return name in self.files and self.files[name][2] != ""
-
     def with_file(self, name: str, seen: Seen) -> "SftpState":
         """This state and one more file."""
         return replace(self, files={**self.files, name: [seen.size, seen.mtime, seen.sha256]})
@@ -73,7 +69,7 @@ class SftpState:
         return entry is not None and entry[:2] == [size, mtime] and entry[2] <= since
 
     def with_waiting(self, waiting: Mapping[str, tuple[int, int]], now: float) -> "SftpState":
-        """This state with exactly these files waiting (name to size and mtime), each since it first looked like that."""
+        """This state with just these files waiting (name to size and mtime), each since it first looked like that."""
         return replace(
             self,
             waiting={
@@ -88,10 +84,8 @@ def _entries(state: Mapping[str, Any], part: str, is_third: Callable[[Any], bool
     if not isinstance(entries, Mapping):
         raise FatalError(f"the stored state is damaged: {part!r} is missing; reset the source to read all files again")
     for name, entry in entries.items():
-        is_sound = (
-            isinstance(entry, list) and len(entry) == 3 and all(map(_is_number, entry[:2])) and is_third(entry[2])
-        )
-        if not is_sound:
+        is_whole = isinstance(entry, list) and len(entry) == 3 and all(map(_is_number, entry[:2]))
+        if not is_whole or not is_third(entry[2]):
             raise FatalError(f"the stored state is damaged at file {name!r}; reset the source to read all files again")
     return dict(entries)
 
