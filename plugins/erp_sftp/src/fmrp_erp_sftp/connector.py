@@ -47,16 +47,15 @@ class ErpSftpConnector:
                     "Compare this with its administrator, then enter one of them as host_key",
                 )
             async with linked(config) as link:
-                listing = await list_files(link, config)
+                listing, waits, _ = await self._look(link, config, SftpState.load(None))
         except ConnectorError as error:
             return CheckResult(False, str(error))
-        return CheckResult(True, f"{config.server}: {self._summary(config, listing)}")
+        return CheckResult(True, f"{config.server}: {_summary(config, listing, waits)}")
 
     async def discover(self, config: ErpSftpConfig) -> list[FileInfo]:
         """Every matching file, oldest first, also those not taken (yet), and folders that cannot be looked into."""
         async with linked(config) as link:
-            listing = await list_files(link, config)
-        waits = self._waiting(config, listing, SftpState({}, {}))
+            listing, waits, _ = await self._look(link, config, SftpState.load(None))
         return [FileInfo(f.name, f.size, f.modified_at, f.problem or waits.get(f.name)) for f in listing.files]
 
     async def read(self, config: ErpSftpConfig, state: Mapping[str, Any] | None) -> AsyncIterator[Batch]:
@@ -67,12 +66,7 @@ class ErpSftpConnector:
         """
         known = SftpState.load(state)
         async with linked(config) as link:
-            listing = await list_files(link, config)
-            known = known.only(listing.still_there())
-            waits = self._waiting(config, listing, known)
-            known = known.with_waiting(
-                {file.name: (file.size, file.mtime) for file in listing.files if file.name in waits}, self._clock()
-            )
+            listing, waits, known = await self._look(link, config, known)
             unsettled = _UNSETTLED
             for file in listing.files:
                 seen = known.seen(file.name)
@@ -98,24 +92,28 @@ class ErpSftpConnector:
             async with linked(config) as link:
                 await settle_files(link, config, known)
 
-    def _waiting(self, config: ErpSftpConfig, listing: Listing, known: SftpState) -> dict[str, str]:
-        """Files that are left for later, and why."""
-        ours = self._clock()
-        servers = ours if listing.clock is None else float(listing.clock)
-        reasons = (
-            (file.name, why_it_waits(file, config, known, servers, ours))
+    async def _look(
+        self, link: SftpLink, config: ErpSftpConfig, known: SftpState
+    ) -> tuple[Listing, dict[str, str], SftpState]:
+        """What is there, which of it is left for later and why, and the state without what is gone."""
+        listing = await list_files(link, config)
+        now = self._clock()
+        known = known.only(listing.still_there()).with_clock(None if listing.clock is None else listing.clock - now)
+        waits = {
+            file.name: reason
             for file in listing.files
-            if file.problem is None
-        )
-        return {name: reason for name, reason in reasons if reason is not None}
+            if file.problem is None and (reason := why_it_waits(file, config, known, now)) is not None
+        }
+        looks = {file.name: (file.size, file.mtime) for file in listing.files if file.name in waits}
+        return listing, waits, known.with_waiting(looks, now)
 
-    def _summary(self, config: ErpSftpConfig, listing: Listing) -> str:
-        problems = [f"{file.name} {file.problem}" for file in listing.files if file.problem is not None]
-        waits = self._waiting(config, listing, SftpState({}, {}))
-        said = [f"{len(listing.files) - len(problems)} file(s) match {', '.join(config.patterns)} in {config.folder}"]
-        said += [f"{len(waits)} of them not ready yet, for example: {next(iter(waits.values()))}"] if waits else []
-        said += [f"{len(problems)} cannot be taken, for example: {problems[0]}"] if problems else []
-        return "; ".join(said)
+
+def _summary(config: ErpSftpConfig, listing: Listing, waits: Mapping[str, str]) -> str:
+    problems = [f"{file.name} {file.problem}" for file in listing.files if file.problem is not None]
+    said = [f"{len(listing.files) - len(problems)} file(s) match {', '.join(config.patterns)} in {config.folder}"]
+    said += [f"{len(waits)} of them not ready yet, for example: {next(iter(waits.values()))}"] if waits else []
+    said += [f"{len(problems)} cannot be taken, for example: {problems[0]}"] if problems else []
+    return "; ".join(said)
 
 
 async def _without_settled(link: SftpLink, base: bytes, known: SftpState) -> SftpState:

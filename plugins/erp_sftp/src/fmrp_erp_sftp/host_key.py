@@ -25,28 +25,28 @@ _KEY_KIND = re.compile(r"(?:ssh|ecdsa-sha2)-[a-z0-9-]+")
 
 @dataclass(frozen=True, slots=True)
 class TrustedHostKeys:
-    """Fingerprints that are trusted, the kinds of their keys ("ssh-rsa"), and whether each one's kind was told."""
+    """Fingerprints that are trusted, and the kinds of their keys ("ssh-rsa") as far as they were told."""
 
     fingerprints: frozenset[str]
     kinds: frozenset[str]
-    are_all_told: bool
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Self:
         """ValueError: an entry is neither a known_hosts line nor a SHA256 fingerprint."""
         lines = (line.strip() for entry in entries for line in entry.splitlines())
         found = [_entry(line) for line in lines if line and not line.startswith("#")]
-        kinds = frozenset(kind for _, kind in found)
-        return cls(frozenset(fingerprint for fingerprint, _ in found), kinds - {""}, bool(found) and "" not in kinds)
+        return cls(frozenset(fingerprint for fingerprint, _ in found), frozenset(kind for _, kind in found if kind))
 
     def trusts(self, key: asyncssh.SSHKey) -> bool:
         """Whether the key is one of those given."""
         return key.get_fingerprint() in self.fingerprints
 
     def algorithms(self) -> list[str]:
-        """What to ask the server for: the kinds of keys that are trusted, or all if one was given without its kind."""
-        told = [name for kind in self.kinds for name in _group(kind)]
-        return [name for group in _GROUPS for name in group if name in told or not self.are_all_told]
+        """What to ask the server for: kinds of keys that are trusted first, as it shows the first kind it has."""
+        return [name for group in sorted(_GROUPS, key=self._is_strange) for name in group]
+
+    def _is_strange(self, group: tuple[str, ...]) -> bool:
+        return self.kinds.isdisjoint(group)
 
 
 def without(algorithms: Iterable[str], key: asyncssh.SSHKey) -> list[str]:

@@ -92,7 +92,7 @@ class SftpLink:
                 reason = str(lost)
                 await self.close()
         raise RetriableError(
-            f"{self._config.server}: the link was lost and not to be had again in {self._config.reconnects} attempt(s): "
+            f"{self._config.server}: the link was lost and not had again in {self._config.reconnects} attempt(s): "
             f"{reason}"
         )
 

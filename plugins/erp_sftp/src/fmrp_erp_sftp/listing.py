@@ -156,8 +156,8 @@ class _Walk:
         markers = {entry.text: entry.mtime for entry in found} if self._config.done_suffix else {}
         further = []
         for entry in found:
-            positions = self._patterns.within(folder.positions, entry.text)
             if entry.kind == asyncssh.FILEXFER_TYPE_DIRECTORY:
+                positions = self._patterns.within(folder.positions, entry.text)
                 path = posixpath.join(folder.path, entry.raw)
                 if positions and folder.depth < self._config.max_depth and path != self._archive:
                     name = f"{folder.name}{entry.text}/"

@@ -21,7 +21,7 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh is untyped 
     def __init__(self, trusted: TrustedHostKeys, password: str | None) -> None:
         self.shown: asyncssh.SSHKey | None = None
         self._trusted = trusted
-        self._password = password
+        self.password = password
         self._prompts_left = _PROMPTS_ANSWERED
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
@@ -29,7 +29,7 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh is untyped 
         return self._trusted.trusts(key)
 
     def kbdint_auth_requested(self) -> str | None:
-        return None if self._password is None else ""
+        return None if self.password is None else ""
 
     def kbdint_challenge_received(
         self,
@@ -42,9 +42,9 @@ class _Client(asyncssh.SSHClient):  # type: ignore[misc]  # asyncssh is untyped 
         if not prompts:
             return []
         self._prompts_left -= 1
-        if self._password is None or self._prompts_left < 0 or len(prompts) > 1 or prompts[0][1]:
+        if self.password is None or self._prompts_left < 0 or len(prompts) > 1 or prompts[0][1]:
             return None
-        return [self._password]
+        return [self.password]
 
 
 async def log_in(config: ErpSftpConfig) -> asyncssh.SSHClientConnection:
@@ -55,21 +55,11 @@ async def log_in(config: ErpSftpConfig) -> asyncssh.SSHClientConnection:
             f"{config.server}: no host key is configured, so nothing is read; test the connection to see the server's "
             "keys, compare them with its administrator and enter one as host_key"
         )
-    key = _private_key(config)
-    shown: list[asyncssh.SSHKey] = []
-    algorithms = trusted.algorithms()
-    # A server shows one key at a time, and not always first the one that was given: so the other kinds are asked for.
-    while algorithms:
-        client = _Client(trusted, _clear(config.password))
-        connection = await _attempt(config, client, algorithms, key)
-        if connection is not None:
-            return connection
-        if client.shown is None:
-            break
-        shown.append(client.shown)
-        algorithms = without(algorithms, client.shown)
+    connection, shown = await _verified(config, trusted, _clear(config.password), _private_key(config))
+    if connection is not None:
+        return connection
     if not shown:
-        raise FatalError(f"{config.server}: has no host key of the configured kind, or no algorithm in common with us")
+        raise FatalError(f"{config.server}: has no host key or other algorithm in common with us")
     raise FatalError(
         f"{config.server}: the server's host key is not the configured one. It shows {_listed(shown)}. "
         "If the server was set up anew, compare this with its administrator and enter it as host_key; "
@@ -78,18 +68,36 @@ async def log_in(config: ErpSftpConfig) -> asyncssh.SSHClientConnection:
 
 
 async def shown_host_keys(config: ErpSftpConfig) -> str:
-    """The server's host keys for the administrator to compare. Nothing is logged in: no key is trusted here."""
-    nothing = TrustedHostKeys.parse(())
+    """The server's host keys for the administrator to compare. Nobody is logged in: no key is trusted here."""
+    _, shown = await _verified(config, TrustedHostKeys.parse(()), None, None)
+    return _listed(shown)
+
+
+async def _verified(
+    config: ErpSftpConfig, trusted: TrustedHostKeys, password: str | None, key: asyncssh.SSHKey | None
+) -> tuple[asyncssh.SSHClientConnection | None, list[asyncssh.SSHKey]]:
+    """A connection to a server that has a trusted host key; None: it has not, or nothing in common with us.
+
+    A server shows one key at a time, and not always first the one that was given: so the other kinds are asked for, and
+    all that were shown come back, too.
+    """
     shown: list[asyncssh.SSHKey] = []
-    algorithms = nothing.algorithms()
+    algorithms = trusted.algorithms()
     while algorithms:
-        client = _Client(nothing, None)
-        await _attempt(config, client, algorithms, None)
+        client = _Client(trusted, password)
+        try:
+            connection = await _attempt(config, client, algorithms, key)
+        except RetriableError:
+            if not shown:
+                raise
+            break  # some servers hang up where there is nothing in common
+        if connection is not None:
+            return connection, shown
         if client.shown is None:
             break
         shown.append(client.shown)
         algorithms = without(algorithms, client.shown)
-    return _listed(shown)
+    return None, shown
 
 
 async def _attempt(
@@ -108,7 +116,7 @@ async def _attempt(
             x509_trusted_cert_paths=[],
             username=config.username,
             client_username=config.username,
-            password=_clear(config.password),
+            password=client.password,
             client_keys=None if key is None else [key],
             agent_path=None,
             gss_host=None,

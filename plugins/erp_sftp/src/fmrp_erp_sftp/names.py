@@ -11,14 +11,14 @@ _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 def to_text(name: bytes) -> str:
     """The name as printable text; plain UTF-8 names stay as they are."""
-    return "".join(
-        char if char.isprintable() and char != "\\" else _escaped(char)
-        for char in name.decode("utf-8", "surrogateescape")
-    )
+    told = name.decode("utf-8", "surrogateescape")
+    if told.isprintable() and "\\" not in told:  # nearly all, and there may be very many
+        return told
+    return "".join(char if char.isprintable() and char != "\\" else _escaped(char) for char in told)
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that `to_text` was given. ValueError: the text did not come from there."""
+    """The bytes that `to_text` was given."""
     return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text.encode("utf-8"))
 
 

@@ -7,10 +7,8 @@ from fmrp_erp_sftp.state import SftpState
 _BEYOND_ANY_CLOCK_S = 86_400.0
 
 
-def why_it_waits(
-    file: RemoteFile, config: ErpSftpConfig, known: SftpState, server_now: float, our_now: float
-) -> str | None:
-    """Why a file is left for later; None: it may be read. Times in seconds since the epoch.
+def why_it_waits(file: RemoteFile, config: ErpSftpConfig, known: SftpState, now: float) -> str | None:
+    """Why a file is left for later; None: it may be read. `now`: our time, in seconds since the epoch.
 
     With markers the marker alone counts. Without them a file must be `stable_s` old by the server's clock, or have
     looked the same that long ago by ours: the second needs no clock but our own, so it also holds for times that lie
@@ -18,9 +16,9 @@ def why_it_waits(
     """
     if config.done_suffix is not None:
         return None if file.marked else f"waits for {file.name}{config.done_suffix}, which is missing or older than it"
-    if known.is_long_unchanged(file.name, file.size, file.mtime, our_now - config.stable_s):
+    if known.is_long_unchanged(file.name, file.size, file.mtime, now - config.stable_s):
         return None
-    age_s = server_now - file.mtime
+    age_s = now + known.ahead_s - file.mtime
     if age_s >= config.stable_s:
         return None
     if age_s < -_BEYOND_ANY_CLOCK_S:

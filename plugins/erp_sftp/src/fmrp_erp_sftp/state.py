@@ -1,7 +1,8 @@
 """What was read of the files that still lie on the server, and which of them were seen but left for later.
 
-As JSON: {"version": 1, "files": {name: [size, mtime, sha256]}, "waiting": {name: [size, mtime, seen at]}}, mtime in
-seconds by the server's clock, "seen at" by ours; sha256 is "" for a file that was refused. What is gone leaves it.
+As JSON: {"version": 1, "files": {name: [size, mtime, sha256]}, "waiting": {name: [size, mtime, seen at]},
+"ahead_s": 0.0}, mtime in seconds by the server's clock, "seen at" by ours; sha256 is "" for a file that was refused.
+What is gone leaves it.
 """
 
 import re
@@ -28,10 +29,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class SftpState:
-    """Never changed in place. The entries are kept as they are stored, since each batch carries all of them."""
+    """Never changed in place. The entries are kept as they are stored, since each batch carries all of them.
+
+    `ahead_s`: how far the server's clock was ahead of ours when it last showed itself, in seconds.
+    """
 
     files: dict[str, Entry]
     waiting: dict[str, Entry]
+    ahead_s: float = 0.0
 
     @classmethod
     def load(cls, state: Mapping[str, Any] | None) -> Self:
@@ -40,11 +45,15 @@ class SftpState:
             return cls({}, {})
         if (version := state.get("version")) != VERSION:
             raise FatalError(f"the stored state has version {version!r}, this SFTP connector reads version {VERSION}")
-        return cls(_entries(state, "files", _is_sha256), _entries(state, "waiting", _is_time))
+        if not _is_time(state.get("ahead_s")):
+            raise FatalError(
+                "the stored state is damaged: 'ahead_s' is no time; reset the source to read all files again"
+            )
+        return cls(_entries(state, "files", _is_sha256), _entries(state, "waiting", _is_time), state["ahead_s"])
 
     def dump(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {"version": VERSION, "files": self.files, "waiting": self.waiting}
+        return {"version": VERSION, "files": self.files, "waiting": self.waiting, "ahead_s": self.ahead_s}
 
     def seen(self, name: str) -> Seen | None:
         """How `name` looked when last read."""
@@ -58,6 +67,10 @@ class SftpState:
     def with_file(self, name: str, seen: Seen) -> "SftpState":
         """This state and one more file."""
         return replace(self, files={**self.files, name: [seen.size, seen.mtime, seen.sha256]})
+
+    def with_clock(self, ahead_s: float | None) -> "SftpState":
+        """This state with what the server's clock showed just now; None: it showed nothing."""
+        return self if ahead_s is None else replace(self, ahead_s=ahead_s)
 
     def only(self, is_there: Callable[[str], bool]) -> "SftpState":
         """This state without files that are gone, so that it does not grow for ever."""

@@ -1,0 +1,336 @@
+"""A real SFTP server in this process (asyncssh's own), and a source on it for the conformance suite and the kill tests.
+
+One server, on a thread and loop of its own, serves many users: each sees a folder of theirs as the root, has its own
+ways of log-in, and its own troubles.
+"""
+
+import asyncio
+import itertools
+import os
+import stat
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+from pydantic import BaseModel
+
+from fmrp_erp_sftp import ErpSftpConfig
+from fmrp_sdk.testing import Content, SourceUnderTest
+
+T0 = 1_700_000_000
+PASSWORD = "a good password of 2026"
+WRITES = (
+    "write",
+    "setstat",
+    "lsetstat",
+    "fsetstat",
+    "remove",
+    "mkdir",
+    "rmdir",
+    "rename",
+    "posix_rename",
+    "symlink",
+    "link",
+    "lock",
+    "fsync",
+)
+
+
+@dataclass
+class User:
+    """Somebody who may log in. `calls` counts what they asked of the server, `served` the bytes read by path."""
+
+    folder: Path
+    password: str | None = PASSWORD
+    public_key: str | None = None
+    by_dialogue: str | None = None  # the question in which the password is asked for, if not plainly
+    clock_ahead_s: int = 0  # of the server's clock against ours
+    locked: set[str] = field(default_factory=set)  # names of files and folders that may not be read
+    phantoms: int = 0  # names that each listing tells beside the real ones
+    cut_after: list[int] = field(default_factory=list)  # bytes served until the link is cut, for one link after another
+    on_open: Callable[[bytes], None] | None = None
+    on_read: Callable[[int], None] | None = None
+    on_rename: Callable[[bytes], None] | None = None
+    calls: Counter[str] = field(default_factory=Counter)
+    served: Counter[str] = field(default_factory=Counter)
+    logins: int = 0
+
+
+class _Files(asyncssh.SFTPServer):
+    """A user's folder, with what happens there on purpose."""
+
+    def __init__(self, channel: Any, user: User) -> None:
+        super().__init__(channel, chroot=os.fsencode(user.folder))
+        self._user = user
+        self._names: dict[Any, str] = {}
+        self._left = user.cut_after.pop(0) if user.cut_after else None
+
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> Any:
+        self._user.calls["open"] += 1
+        if pflags & ~asyncssh.FXF_READ:
+            self._user.calls["open for writing"] += 1
+        if self._user.on_open is not None:
+            self._user.on_open(path)
+        name = Path(os.fsdecode(path)).name
+        if name in self._user.locked:
+            raise asyncssh.SFTPPermissionDenied("Permission denied")
+        opened = super().open(path, pflags, attrs)
+        self._names[opened] = name
+        return opened
+
+    def read(self, file_obj: Any, offset: int, size: int) -> Any:
+        content = super().read(file_obj, offset, size)
+        self._user.served[self._names[file_obj]] += len(content)
+        if self._user.on_read is not None:
+            self._user.on_read(offset)
+        if self._left is not None:
+            self._left -= len(content)
+            if self._left < 0:
+                self.connection.abort()
+                raise asyncssh.SFTPConnectionLost("cut")
+        return content
+
+    def rename(self, oldpath: bytes, newpath: bytes) -> Any:
+        self._user.calls["rename"] += 1
+        if self._user.on_rename is not None:
+            self._user.on_rename(oldpath)
+        return super().rename(oldpath, newpath)
+
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        self._user.calls["scandir"] += 1
+        if Path(os.fsdecode(path)).name in self._user.locked:
+            raise asyncssh.SFTPPermissionDenied("Permission denied")
+        async for entry in super().scandir(path):
+            self._shift(entry.attrs)
+            yield entry
+        for number in range(self._user.phantoms):
+            kind = stat.S_IFREG | 0o644
+            attrs = asyncssh.SFTPAttrs(size=1, permissions=kind, uid=0, gid=0, atime=T0, mtime=T0 + number)
+            yield asyncssh.SFTPName(b"phantom-%05d.csv" % number, attrs=attrs)
+        self._note_reading(Path(os.fsdecode(self.map_path(path))))
+
+    def _note_reading(self, folder: Path) -> None:
+        """As Linux does where it keeps the time a folder was last read."""
+        os.utime(folder, ns=(time.time_ns(), folder.stat().st_mtime_ns))
+
+    def stat(self, path: bytes) -> Any:
+        self._user.calls["stat"] += 1
+        return self._shift(asyncssh.SFTPAttrs.from_local(super().stat(path)))
+
+    def lstat(self, path: bytes) -> Any:
+        self._user.calls["lstat"] += 1
+        return self._shift(asyncssh.SFTPAttrs.from_local(super().lstat(path)))
+
+    def fstat(self, file_obj: Any) -> Any:
+        return self._shift(asyncssh.SFTPAttrs.from_local(super().fstat(file_obj)))
+
+    def _shift(self, attrs: asyncssh.SFTPAttrs) -> asyncssh.SFTPAttrs:
+        attrs.mtime += self._user.clock_ahead_s
+        attrs.atime += self._user.clock_ahead_s
+        return attrs
+
+
+def _counted(name: str) -> Any:
+    def method(self: _Files, *args: Any) -> Any:
+        self._user.calls[name] += 1
+        return getattr(asyncssh.SFTPServer, name)(self, *args)
+
+    return method
+
+
+for _name in WRITES:
+    if _name not in vars(_Files):
+        setattr(_Files, _name, _counted(_name))
+
+
+class _Door(asyncssh.SSHServer):
+    """Lets users in by password, key or dialogue."""
+
+    def __init__(self, server: "SftpServer") -> None:
+        self._server = server
+        self._user: User | None = None
+
+    def connection_made(self, conn: Any) -> None:
+        self._connection = conn
+        self._server.connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self._connection)
+
+    def begin_auth(self, username: str) -> bool:
+        self._user = self._server.users.get(username)
+        if self._user is not None:
+            self._user.logins += 1
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return self._user is None or (self._user.password is not None and self._user.by_dialogue is None)
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return self._user is not None and self._user.password == password
+
+    def public_key_auth_supported(self) -> bool:
+        return self._user is not None and self._user.public_key is not None
+
+    def validate_public_key(self, username: str, key: Any) -> bool:
+        return key == asyncssh.import_public_key(self._user.public_key)
+
+    def kbdint_auth_supported(self) -> bool:
+        return self._user is not None and self._user.by_dialogue is not None
+
+    def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
+        return "", "", "", [(self._user.by_dialogue, False)]
+
+    def validate_kbdint_response(self, username: str, responses: Any) -> bool:
+        return list(responses) == [self._user.password]
+
+
+class SftpServer:
+    """Started when made; `kill` cuts every link at once, `start` brings it back at the same port."""
+
+    def __init__(self, kinds: tuple[str, ...] = ("ssh-ed25519",)) -> None:
+        self.keys = [asyncssh.generate_private_key(kind) for kind in kinds]
+        self.users: dict[str, User] = {}
+        self.connections: set[Any] = set()
+        self.port = 0
+        self._numbers = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="sftp-server", daemon=True).start()
+        self.start()
+
+    def start(self) -> None:
+        """Take connections (again)."""
+
+        async def listen() -> Any:
+            return await asyncssh.listen(
+                "127.0.0.1",
+                self.port,
+                server_host_keys=self.keys,
+                server_factory=lambda: _Door(self),
+                sftp_factory=lambda channel: _Files(channel, self.users[channel.get_extra_info("username")]),
+                reuse_address=True,
+            )
+
+        self._listener = self._run(listen())
+        self.port = self._listener.get_port()
+
+    def kill(self) -> None:
+        """Go away as a machine does that loses its power."""
+
+        async def end() -> None:
+            self._listener.close()
+            for connection in list(self.connections):
+                connection.abort()
+            await self._listener.wait_closed()
+
+        self._run(end())
+
+    def kill_soon(self) -> None:
+        """The same, from within the server's own work."""
+        self._listener.close()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def new_user(self, folder: Path, **traits: Any) -> tuple[str, User]:
+        """A user's name and traits; `folder` is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"plant{next(self._numbers)}"
+        self.users[name] = User(folder, **traits)
+        return name, self.users[name]
+
+    def known_hosts_line(self, place: int = 0) -> str:
+        """As ssh-keyscan prints it."""
+        return f"[127.0.0.1]:{self.port} {self.keys[place].export_public_key().decode().strip()}"
+
+    def config(self, username: str, **fields: Any) -> ErpSftpConfig:
+        """A config that reaches this server, with `fields` put over it."""
+        given: dict[str, Any] = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "username": username,
+            "password": PASSWORD,
+            "host_key": (self.known_hosts_line(),),
+            "connect_timeout_s": 10,
+            "operation_timeout_s": 10,
+        }
+        return ErpSftpConfig.model_validate({**given, **fields})
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+
+@cache
+def shared_server() -> SftpServer:
+    """The server that the tests of this process share; it ends with the process."""
+    return SftpServer()
+
+
+def drop(folder: Path, name: str | bytes, content: bytes, at: float = T0) -> Path:
+    """A file as the ERP would leave it, changed `at` that time."""
+    path = folder / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (at, at))
+    return path
+
+
+class SftpSource(SourceUnderTest):
+    """Five files in three folders, one of them too large to be taken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server = shared_server()
+        self.username, self.user = self.server.new_user(folder)
+        self.drop = folder / "outbox"
+        self._files = {
+            name: name.encode() * (place + 1)
+            for place, name in enumerate(["orders/c.csv", "a.csv", "stock/2026/b.xlsx", "orders/Größen 1.csv"])
+        }
+        for place, (name, content) in enumerate(self._files.items()):
+            drop(self.drop, name, content, T0 + place)
+        drop(self.drop, "huge.csv", b"x" * 2_000, T0 + 1)
+
+    def close(self) -> None:
+        del self.server.users[self.username]
+
+    def config(self, **fields: Any) -> ErpSftpConfig:
+        given = {"folder": "/outbox", "patterns": ("*.csv", "orders/*.csv", "stock/**/*.xlsx"), "max_file_bytes": 1_000}
+        return self.server.config(self.username, **{**given, **fields})
+
+    def contents(self) -> list[Content]:
+        return list(self._files.items())
+
+    def add(self) -> None:
+        self._files["orders/new.csv"] = b"new"
+        drop(self.drop, "orders/new.csv", b"new", T0 + 100)
+
+    def spoil(self) -> None:
+        (self.drop / "nowhere.csv").symlink_to(self.folder / "missing")
+        (self.drop / "elsewhere.csv").symlink_to("/etc/hostname")
+        drop(self.drop, "locked.csv", b"locked")
+        self.user.locked.add("locked.csv")
+        os.mkfifo(self.drop / "pipe.csv")
+
+    def bad_configs(self) -> list[BaseModel]:
+        other_key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+        return [
+            self.config(password="a wrong password"),
+            self.config(port=1),
+            self.config(host_key=(other_key,)),
+            self.config(folder="/missing"),
+            self.config(private_key="no key at all, but secret"),
+        ]
+
+    def silent_config(self, host: str, port: int) -> BaseModel | None:
+        return self.config(host=host, port=port, connect_timeout_s=1, login_timeout_s=1)
