@@ -44,7 +44,7 @@ WRITES = (
 
 @dataclass
 class User:
-    """Somebody who may log in. `calls` counts what they asked of the server, `served` the bytes read by path."""
+    """Somebody who may log in. `calls` counts what they asked of the server, `served` the bytes read by name."""
 
     folder: Path
     password: str | None = PASSWORD
@@ -54,9 +54,10 @@ class User:
     locked: set[str] = field(default_factory=set)  # names of files and folders that may not be read
     phantoms: int = 0  # names that each listing tells beside the real ones
     cut_after: list[int] = field(default_factory=list)  # bytes served until the link is cut, for one link after another
-    on_open: Callable[[bytes], None] | None = None
-    on_read: Callable[[int], None] | None = None
-    on_rename: Callable[[bytes], None] | None = None
+    on_call: Callable[[str], None] | None = None  # hears the name of each call before it is answered
+    silent_at: str | None = None  # the call that is not answered as long as it stands here
+    pace_s: float = 0.0  # how long each block takes on the way, one after the other
+    line: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: Counter[str] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
     logins: int = 0
@@ -72,11 +73,9 @@ class _Files(asyncssh.SFTPServer):
         self._left = user.cut_after.pop(0) if user.cut_after else None
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> Any:
-        self._user.calls["open"] += 1
+        self._note("open")
         if pflags & ~asyncssh.FXF_READ:
             self._user.calls["open for writing"] += 1
-        if self._user.on_open is not None:
-            self._user.on_open(path)
         name = Path(os.fsdecode(path)).name
         if name in self._user.locked:
             raise asyncssh.SFTPPermissionDenied("Permission denied")
@@ -84,11 +83,14 @@ class _Files(asyncssh.SFTPServer):
         self._names[opened] = name
         return opened
 
-    def read(self, file_obj: Any, offset: int, size: int) -> Any:
+    async def read(self, file_obj: Any, offset: int, size: int) -> Any:
+        self._note("read")
+        await self._silence("read")
+        if self._user.pace_s:
+            async with self._user.line:
+                await asyncio.sleep(self._user.pace_s)
         content = super().read(file_obj, offset, size)
         self._user.served[self._names[file_obj]] += len(content)
-        if self._user.on_read is not None:
-            self._user.on_read(offset)
         if self._left is not None:
             self._left -= len(content)
             if self._left < 0:
@@ -96,14 +98,9 @@ class _Files(asyncssh.SFTPServer):
                 raise asyncssh.SFTPConnectionLost("cut")
         return content
 
-    def rename(self, oldpath: bytes, newpath: bytes) -> Any:
-        self._user.calls["rename"] += 1
-        if self._user.on_rename is not None:
-            self._user.on_rename(oldpath)
-        return super().rename(oldpath, newpath)
-
     async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
-        self._user.calls["scandir"] += 1
+        self._note("scandir")
+        await self._silence("scandir")
         if Path(os.fsdecode(path)).name in self._user.locked:
             raise asyncssh.SFTPPermissionDenied("Permission denied")
         async for entry in super().scandir(path):
@@ -115,16 +112,25 @@ class _Files(asyncssh.SFTPServer):
             yield asyncssh.SFTPName(b"phantom-%05d.csv" % number, attrs=attrs)
         self._note_reading(Path(os.fsdecode(self.map_path(path))))
 
+    def _note(self, call: str) -> None:
+        self._user.calls[call] += 1
+        if self._user.on_call is not None:
+            self._user.on_call(call)
+
+    async def _silence(self, call: str) -> None:
+        while self._user.silent_at == call:
+            await asyncio.sleep(0.05)
+
     def _note_reading(self, folder: Path) -> None:
         """As Linux does where it keeps the time a folder was last read."""
         os.utime(folder, ns=(time.time_ns(), folder.stat().st_mtime_ns))
 
     def stat(self, path: bytes) -> Any:
-        self._user.calls["stat"] += 1
+        self._note("stat")
         return self._shift(asyncssh.SFTPAttrs.from_local(super().stat(path)))
 
     def lstat(self, path: bytes) -> Any:
-        self._user.calls["lstat"] += 1
+        self._note("lstat")
         return self._shift(asyncssh.SFTPAttrs.from_local(super().lstat(path)))
 
     def fstat(self, file_obj: Any) -> Any:
@@ -138,7 +144,7 @@ class _Files(asyncssh.SFTPServer):
 
 def _counted(name: str) -> Any:
     def method(self: _Files, *args: Any) -> Any:
-        self._user.calls[name] += 1
+        self._note(name)
         return getattr(asyncssh.SFTPServer, name)(self, *args)
 
     return method

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO, ClassVar
 from pydantic import BaseModel
 
 from fmrp_erp_sftp.config import ErpSftpConfig
-from fmrp_erp_sftp.link import SftpLink, linked
+from fmrp_erp_sftp.link import SftpLink, linked, linked_to_mark
 from fmrp_erp_sftp.listing import Listing, RemoteFile, list_files
 from fmrp_erp_sftp.login import shown_host_keys
 from fmrp_erp_sftp.names import to_text
 from fmrp_erp_sftp.readiness import why_it_waits
+from fmrp_erp_sftp.session import ReadingSession
 from fmrp_erp_sftp.settling import settle_files, those_there
 from fmrp_erp_sftp.state import Seen, SftpState
 from fmrp_erp_sftp.transfer import fetch
@@ -64,9 +65,9 @@ class ErpSftpConnector:
         RetriableError: the server or its folder cannot be reached. FatalError: the server is not the one whose key is
         known, refuses the log-in, or the state is of a newer version or damaged.
         """
-        known = SftpState.load(state)
+        stored = SftpState.load(state)
         async with linked(config) as link:
-            listing, waits, known = await self._look(link, config, known)
+            listing, waits, known = await self._look(link, config, stored)
             unsettled = _UNSETTLED
             for file in listing.files:
                 seen = known.seen(file.name)
@@ -75,25 +76,26 @@ class ErpSftpConnector:
                 offered, now = await _offer(link, config, listing.base, file)
                 if now is None or _is_refused_again(file, seen, now):
                     continue
-                known = known.with_file(file.name, now)
-                # One that is to be moved away is given again, so that its new looks are stored before it is moved.
-                if config.after_reading == "leave" and seen is not None and seen.sha256 == now.sha256 != "":
-                    continue
-                yield Batch(offered, known.dump())
+                known = stored = known.with_file(file.name, now)
+                # Of one that was only touched the new looks are stored: it is not read again, or moved as it looks now.
+                is_only_touched = seen is not None and seen.sha256 == now.sha256 != ""
+                yield Batch(None if is_only_touched else offered, known.dump())
                 del offered  # its content need not be held while the next one is read
                 if config.after_reading != "leave" and len(known.files) > unsettled:
                     known = await _without_settled(link, listing.base, known)
                     unsettled = max(_UNSETTLED, 2 * len(known.files))
+        if known.tells_more_than(stored):
+            yield Batch(None, known.dump())
 
     async def settle(self, config: ErpSftpConfig, state: Mapping[str, Any]) -> None:
         """Moves or deletes what was taken, if that is asked for. RetriableError: not all of it could be."""
         known = SftpState.load(state)
         if config.after_reading != "leave" and known.taken():
-            async with linked(config) as link:
+            async with linked_to_mark(config) as link:
                 await settle_files(link, config, known)
 
     async def _look(
-        self, link: SftpLink, config: ErpSftpConfig, known: SftpState
+        self, link: SftpLink[ReadingSession], config: ErpSftpConfig, known: SftpState
     ) -> tuple[Listing, dict[str, str], SftpState]:
         """What is there, which of it is left for later and why, and the state without what is gone."""
         listing = await list_files(link, config)
@@ -116,14 +118,16 @@ def _summary(config: ErpSftpConfig, listing: Listing, waits: Mapping[str, str]) 
     return "; ".join(said)
 
 
-async def _without_settled(link: SftpLink, base: bytes, known: SftpState) -> SftpState:
+async def _without_settled(link: SftpLink[ReadingSession], base: bytes, known: SftpState) -> SftpState:
     """The state without what was moved or deleted since it was given, so that settling looks at little each time."""
     taken = known.taken()
     gone = taken.keys() - set(await those_there(link, base, taken))
     return known.only(lambda name: name not in gone)
 
 
-async def _offer(link: SftpLink, config: ErpSftpConfig, base: bytes, file: RemoteFile) -> tuple[FileBatch, Seen | None]:
+async def _offer(
+    link: SftpLink[ReadingSession], config: ErpSftpConfig, base: bytes, file: RemoteFile
+) -> tuple[FileBatch, Seen | None]:
     """The file with its content in memory, so that what is hashed is what is taken; Seen is None: come back later.
 
     A file that cannot be taken is offered all the same, with an opener that says why, and counts as seen.

@@ -1,13 +1,10 @@
 """What lies on the server now: one listing with attributes of each folder that may hold something, no look a file."""
 
-import asyncio
 import posixpath
 from collections import deque
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
 
 import asyncssh
 
@@ -15,10 +12,8 @@ from fmrp_erp_sftp.config import ErpSftpConfig
 from fmrp_erp_sftp.link import SftpLink
 from fmrp_erp_sftp.names import to_text
 from fmrp_erp_sftp.patterns import Patterns, Positions
-from fmrp_sdk import RetriableError
-
-_NAMES_PER_DEADLINE = 200
-_NOT_THERE = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
+from fmrp_erp_sftp.session import NOT_THERE, Entry, ReadingSession, told
+from fmrp_sdk import FatalError, RetriableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +67,12 @@ class _Folder:
     read_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A name in a folder: its bytes and text, kind, size in bytes and times in seconds since the epoch."""
+async def list_files(link: SftpLink[ReadingSession], config: ErpSftpConfig) -> Listing:
+    """Every matching file, oldest first.
 
-    raw: bytes
-    text: str
-    kind: int
-    size: int | None
-    mtime: int | None
-    atime: int | None
-
-    @classmethod
-    def of(cls, entry: asyncssh.SFTPName) -> Self:
-        told = entry.attrs
-        return cls(entry.filename, to_text(entry.filename), told.type, told.size, told.mtime, told.atime)
-
-
-async def list_files(link: SftpLink, config: ErpSftpConfig) -> Listing:
-    """Every matching file, oldest first. RetriableError: the base folder cannot be listed, or holds too much."""
-    return await link.call(lambda sftp: _Walk(link, sftp, config).run())
-
-
-async def real_path(link: SftpLink, sftp: asyncssh.SFTPClient, path: bytes) -> bytes:
-    """The path without links and dots."""
-    resolved: bytes = await link.within(sftp.realpath(path))
-    return resolved
+    RetriableError: the base folder cannot be listed, or holds too much. FatalError: it is its own archive.
+    """
+    return await link.call(lambda session: _Walk(session, config).run())
 
 
 def is_within(path: bytes, folder: bytes) -> bool:
@@ -108,9 +83,8 @@ def is_within(path: bytes, folder: bytes) -> bool:
 class _Walk:
     """One walk through the folders, breadth first."""
 
-    def __init__(self, link: SftpLink, sftp: asyncssh.SFTPClient, config: ErpSftpConfig) -> None:
-        self._link = link
-        self._sftp = sftp
+    def __init__(self, session: ReadingSession, config: ErpSftpConfig) -> None:
+        self._session = session
         self._config = config
         self._patterns = Patterns(config.patterns)
         self._archive: bytes | None = None
@@ -119,35 +93,46 @@ class _Walk:
     async def run(self) -> Listing:
         base = await self._base()
         self._listing = Listing(base.path)
-        if self._config.archive_folder is not None:
-            self._archive = posixpath.normpath(posixpath.join(base.path, self._config.archive_folder.encode()))
+        self._archive = await self._archive_path(base)
         todo = deque([base])
         while todo:
             folder = todo.popleft()
             try:
                 todo.extend(await self._folder(folder))
-            except _NOT_THERE:
+            except NOT_THERE:
                 if folder is base:
                     raise self._no_base("does not exist") from None
             except asyncssh.SFTPError as error:
                 if folder is base:
-                    raise self._no_base(f"cannot be listed: {error.reason}") from None
-                problem = f"cannot be listed: {error.reason}"
+                    raise self._no_base(f"cannot be listed: {told(error)}") from None
+                problem = f"cannot be listed: {told(error)}"
                 self._listing.files.append(RemoteFile(folder.name, folder.path, 0, folder.mtime, False, problem))
         self._listing.files.sort(key=lambda file: (file.mtime, file.name))
         return self._listing
 
     async def _base(self) -> _Folder:
         try:
-            path = await real_path(self._link, self._sftp, self._config.folder.encode())
-            attributes = await self._link.within(self._sftp.stat(path))
-        except _NOT_THERE:
+            path = await self._session.real_path(self._config.folder.encode())
+            attributes = await self._session.stat(path)
+        except NOT_THERE:
             raise self._no_base("does not exist") from None
         except asyncssh.SFTPError as error:
-            raise self._no_base(f"cannot be looked at: {error.reason}") from None
+            raise self._no_base(f"cannot be looked at: {told(error)}") from None
         if attributes.type != asyncssh.FILEXFER_TYPE_DIRECTORY:
             raise self._no_base("is not a folder")
         return _Folder(path, "", 0, self._patterns.start(), attributes.mtime or 0, attributes.atime)
+
+    async def _archive_path(self, base: _Folder) -> bytes | None:
+        """Where the archive really lies, so that nothing in it is taken again; None: there is none yet."""
+        if self._config.archive_folder is None:
+            return None
+        try:
+            path = await self._session.real_path(posixpath.join(base.path, self._config.archive_folder.encode()))
+        except asyncssh.SFTPError:
+            return None
+        if path == base.path:
+            raise FatalError(f"{self._config.server}: archive_folder: is the folder itself; name another one")
+        return path
 
     async def _folder(self, folder: _Folder) -> list[_Folder]:
         """Takes note of the files that match, and gives the folders to go on with."""
@@ -166,50 +151,43 @@ class _Walk:
                 self._listing.files.append(file)
         return further
 
-    def _takes(self, folder: _Folder, entry: _Found) -> bool:
+    def _takes(self, folder: _Folder, entry: Entry) -> bool:
         suffix = self._config.done_suffix
         if suffix is not None and entry.text.endswith(suffix):
             return False
         return self._patterns.takes(folder.positions, entry.text)
 
-    async def _entries(self, folder: _Folder) -> list[_Found]:
+    async def _entries(self, folder: _Folder) -> list[Entry]:
         """The names in a folder. RetriableError: there are too many."""
-        loop, patience_s = asyncio.get_running_loop(), self._config.operation_timeout_s
-        found: list[_Found] = []
-        async with self._link.patience() as deadline, aclosing(self._sftp.scandir(folder.path)) as entries:
-            async for entry in entries:
-                if entry.filename in (b".", b".."):
-                    continue
-                found.append(_Found.of(entry))
-                if self._listing.entries + len(found) > self._config.max_entries:
-                    raise RetriableError(
-                        f"{self._config.server}: more than {self._config.max_entries:,} names in "
-                        f"{to_text(self._listing.base)}; move old files away, narrow the patterns or raise max_entries"
-                    )
-                if len(found) % _NAMES_PER_DEADLINE == 0:
-                    deadline.reschedule(loop.time() + patience_s)
+        room = self._config.max_entries - self._listing.entries
+        found = await self._session.entries(folder.path, room)
+        if len(found) > room:
+            raise RetriableError(
+                f"{self._config.server}: more than {self._config.max_entries:,} names in "
+                f"{to_text(self._listing.base)}; move old files away, narrow the patterns or raise max_entries"
+            )
         self._listing.entries += len(found)
         return found
 
-    async def _read_clock(self, folder: _Folder, found: list[_Found]) -> None:
+    async def _read_clock(self, folder: _Folder, found: list[Entry]) -> None:
         """The server's time, if its file system notes when a folder was read, and not just roughly."""
         if folder.read_at is None or self._config.done_suffix is not None:
             return
-        read_at = (await self._link.within(self._sftp.stat(folder.path))).atime
+        read_at = (await self._session.stat(folder.path)).atime
         newest = max((entry.mtime or 0 for entry in found), default=0)
         if read_at is not None and read_at > folder.read_at and read_at >= newest:
             self._listing.clock = max(read_at, self._listing.clock or 0)
 
-    async def _file(self, folder: _Folder, entry: _Found, markers: dict[str, int | None]) -> RemoteFile | None:
+    async def _file(self, folder: _Folder, entry: Entry, markers: dict[str, int | None]) -> RemoteFile | None:
         """One file that matches, seen through a link if it is one; None: it is a folder behind a link, or gone."""
         name, path = folder.name + entry.text, posixpath.join(folder.path, entry.raw)
         kind, size, mtime, problem = entry.kind, entry.size, entry.mtime, None
         if entry.kind == asyncssh.FILEXFER_TYPE_SYMLINK:
             try:
-                path = await real_path(self._link, self._sftp, path)
+                path = await self._session.real_path(path)
                 # Nothing outside the folder is looked at, not even its size.
                 if is_within(path, self._listing.base):
-                    target = await self._link.within(self._sftp.stat(path))
+                    target = await self._session.stat(path)
                     kind, size, mtime = target.type, target.size, target.mtime
                 else:
                     problem = "is a symbolic link that leaves the folder"
@@ -231,7 +209,7 @@ class _Walk:
             return f"has {size:,} bytes, the limit is {self._config.max_file_bytes:,}"
         return None
 
-    def _is_marked(self, entry: _Found, mtime: int | None, markers: dict[str, int | None]) -> bool:
+    def _is_marked(self, entry: Entry, mtime: int | None, markers: dict[str, int | None]) -> bool:
         """Whether its marker is there and no older: the marker of an earlier file of that name says nothing."""
         if self._config.done_suffix is None:
             return False

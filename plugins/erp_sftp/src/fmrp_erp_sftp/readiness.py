@@ -22,5 +22,8 @@ def why_it_waits(file: RemoteFile, config: ErpSftpConfig, known: SftpState, now:
     if age_s >= config.stable_s:
         return None
     if age_s < -_BEYOND_ANY_CLOCK_S:
-        return f"was changed in the future ({file.modified_at:%Y-%m-%d %H:%M} UTC): correct the server's clock"
+        return (
+            f"was changed in the future ({file.modified_at:%Y-%m-%d %H:%M} UTC): is taken once it has looked the same "
+            f"for {config.stable_s:g} s; correct the server's clock"
+        )
     return f"was changed {max(age_s, 0):.0f} s ago, waits until {config.stable_s:g} s are over"

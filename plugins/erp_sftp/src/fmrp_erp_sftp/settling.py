@@ -14,30 +14,29 @@ import asyncssh
 
 from fmrp_erp_sftp.config import ErpSftpConfig
 from fmrp_erp_sftp.link import SftpLink
-from fmrp_erp_sftp.listing import real_path
 from fmrp_erp_sftp.names import to_bytes
+from fmrp_erp_sftp.session import NOT_THERE, MarkingSession, ReadingSession, told
 from fmrp_erp_sftp.state import Seen, SftpState
 from fmrp_sdk import RetriableError
 
 _LOOKS_AT_ONCE = 64
 _NAMES_TRIED = 100
-_NOT_THERE = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 
 
-async def settle_files(link: SftpLink, config: ErpSftpConfig, state: SftpState) -> None:
+async def settle_files(link: SftpLink[MarkingSession], config: ErpSftpConfig, state: SftpState) -> None:
     """Moves or deletes what `state` says was taken and still lies there unchanged; what is gone is passed over.
 
     RetriableError: some could not be; the others were.
     """
-    base = await link.call(lambda sftp: real_path(link, sftp, config.folder.encode()))
+    base = await link.call(lambda session: session.real_path(config.folder.encode()))
     taken = state.taken()
     failures: list[str] = []
     for name in await those_there(link, base, taken):
-        marking = _Marking(link, config, base, name, taken[name])
+        marking = _Marking(config, base, name, taken[name])
         try:
             await link.call(marking.perform)
         except asyncssh.SFTPError as error:
-            failures.append(f"{name}: {error.reason or 'refused'}")
+            failures.append(f"{name}: {told(error)}")
     if failures:
         done = "moved to the archive" if config.after_reading == "move" else "deleted"
         raise RetriableError(
@@ -46,18 +45,11 @@ async def settle_files(link: SftpLink, config: ErpSftpConfig, state: SftpState) 
         )
 
 
-async def those_there(link: SftpLink, base: bytes, names: Iterable[str]) -> list[str]:
+async def those_there(link: SftpLink[ReadingSession], base: bytes, names: Iterable[str]) -> list[str]:
     """Which of these files are still there, whatever they look like."""
 
-    async def is_there(sftp: asyncssh.SFTPClient, name: str) -> bool:
-        try:
-            await link.within(sftp.lstat(posixpath.join(base, to_bytes(name))))
-        except _NOT_THERE:
-            return False
-        return True
-
-    async def look(sftp: asyncssh.SFTPClient, some: list[str]) -> list[bool]:
-        return await asyncio.gather(*(is_there(sftp, name) for name in some))
+    async def look(session: ReadingSession, some: list[str]) -> list[bool]:
+        return await asyncio.gather(*(session.is_there(posixpath.join(base, to_bytes(name))) for name in some))
 
     found: list[str] = []
     todo = list(names)
@@ -71,8 +63,7 @@ async def those_there(link: SftpLink, base: bytes, names: Iterable[str]) -> list
 class _Marking:
     """One file to be moved or deleted. It may be performed again: what is done already is seen at the server."""
 
-    def __init__(self, link: SftpLink, config: ErpSftpConfig, base: bytes, name: str, seen: Seen) -> None:
-        self._link = link
+    def __init__(self, config: ErpSftpConfig, base: bytes, name: str, seen: Seen) -> None:
         self._config = config
         self._base = base
         self._raw = to_bytes(name)
@@ -80,39 +71,39 @@ class _Marking:
         self._seen = seen
         self._marker = b"" if config.done_suffix is None else config.done_suffix.encode()
 
-    async def perform(self, sftp: asyncssh.SFTPClient) -> None:
+    async def perform(self, session: MarkingSession) -> None:
         """SFTPError as the server answers."""
-        if not await self._is_as_read(sftp, self._path):
+        if not await self._is_as_read(session, self._path):
             return
         if self._config.archive_folder is None:
-            await self._delete(sftp)
+            await self._delete(session)
         else:
-            await self._move(sftp, posixpath.join(self._base, self._config.archive_folder.encode()))
+            await self._move(session, posixpath.join(self._base, self._config.archive_folder.encode()))
 
-    async def _delete(self, sftp: asyncssh.SFTPClient) -> None:
+    async def _delete(self, session: MarkingSession) -> None:
         # The marker first: left alone it would release the next file of this name while that is still being written.
         for path in {self._path + self._marker: None, self._path: None}:
-            with suppress(*_NOT_THERE):
-                await self._link.within(sftp.remove(path))
+            with suppress(*NOT_THERE):
+                await session.remove(path)
 
-    async def _move(self, sftp: asyncssh.SFTPClient, archive: bytes) -> None:
-        target = await self._free(sftp, archive)
+    async def _move(self, session: MarkingSession, archive: bytes) -> None:
+        target = await self._free(session, archive)
         if self._marker:
-            with suppress(*_NOT_THERE):
-                await self._link.within(sftp.rename(self._path + self._marker, target + self._marker))
+            with suppress(*NOT_THERE):
+                await session.rename(self._path + self._marker, target + self._marker)
         try:
-            await self._link.within(sftp.rename(self._path, target))
-        except _NOT_THERE:
+            await session.rename(self._path, target)
+        except NOT_THERE:
             return
-        if not await self._is_as_read(sftp, target):
-            await self._link.within(sftp.rename(target, self._path))
+        if not await self._is_as_read(session, target):
+            await session.rename(target, self._path)
 
-    async def _free(self, sftp: asyncssh.SFTPClient, archive: bytes) -> bytes:
+    async def _free(self, session: MarkingSession, archive: bytes) -> bytes:
         """A path in the archive where nothing lies: servers differ in what a move onto another file does."""
         wanted = posixpath.join(archive, self._raw)
-        await self._link.within(sftp.makedirs(posixpath.dirname(wanted), exist_ok=True))
+        await session.make_folder(posixpath.dirname(wanted))
         for target in self._candidates(wanted):
-            if not any([await self._is_there(sftp, path) for path in {target, target + self._marker}]):
+            if not any([await session.is_there(path) for path in {target, target + self._marker}]):
                 return target
         raise asyncssh.SFTPFailure(f"the archive has {_NAMES_TRIED} files of this name already")
 
@@ -125,18 +116,11 @@ class _Marking:
             tail = f".{self._seen.sha256[:8]}{'' if number == 1 else f'-{number}'}".encode()
             yield posixpath.join(folder, stem + tail + dot + ending)
 
-    async def _is_there(self, sftp: asyncssh.SFTPClient, path: bytes) -> bool:
-        try:
-            await self._link.within(sftp.lstat(path))
-        except _NOT_THERE:
-            return False
-        return True
-
-    async def _is_as_read(self, sftp: asyncssh.SFTPClient, path: bytes) -> bool:
+    async def _is_as_read(self, session: MarkingSession, path: bytes) -> bool:
         """Whether this very file lies there; a link never is one, so what it leads to stays where it is."""
         try:
-            now = await self._link.within(sftp.lstat(path))
-        except _NOT_THERE:
+            now = await session.lstat(path)
+        except NOT_THERE:
             return False
         is_file = now.type in (asyncssh.FILEXFER_TYPE_REGULAR, asyncssh.FILEXFER_TYPE_UNKNOWN)
         return is_file and (now.size, now.mtime) == (self._seen.size, self._seen.mtime)

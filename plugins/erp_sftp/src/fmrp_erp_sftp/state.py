@@ -14,6 +14,7 @@ from fmrp_sdk import FatalError
 
 VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}|")
+_CLOCK_JOLT_S = 2.0
 
 Entry = list[Any]
 
@@ -71,6 +72,11 @@ class SftpState:
     def with_clock(self, ahead_s: float | None) -> "SftpState":
         """This state with what the server's clock showed just now; None: it showed nothing."""
         return self if ahead_s is None else replace(self, ahead_s=ahead_s)
+
+    def tells_more_than(self, stored: "SftpState") -> bool:
+        """Whether there is something in it to be stored: other files, or a clock that was set anew."""
+        is_other = (self.files, self.waiting) != (stored.files, stored.waiting)
+        return is_other or abs(self.ahead_s - stored.ahead_s) > _CLOCK_JOLT_S
 
     def only(self, is_there: Callable[[str], bool]) -> "SftpState":
         """This state without files that are gone, so that it does not grow for ever."""
