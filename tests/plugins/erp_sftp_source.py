@@ -20,8 +20,9 @@ from typing import Any
 import asyncssh
 from pydantic import BaseModel
 
-from fmrp_erp_sftp import ErpSftpConfig
+from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
 from fmrp_sdk.testing import Content, SourceUnderTest
+from fmrp_sdk.testing.readings import Given, Reader
 
 T0 = 1_700_000_000
 PASSWORD = "a good password of 2026"
@@ -289,6 +290,16 @@ def drop(folder: Path, name: str | bytes, content: bytes, at: float = T0) -> Pat
     path.write_bytes(content)
     os.utime(path, (at, at))
     return path
+
+
+def reader(config: ErpSftpConfig) -> Reader:
+    """The connector as the product runs it."""
+    return Reader(ErpSftpConnector, config, 30.0)
+
+
+def names(given: list[Given]) -> list[str]:
+    """Names of the files that were given, taken or not."""
+    return [each.batch.content.name for each in given if each.batch.content is not None]
 
 
 class SftpSource(SourceUnderTest):

@@ -1,21 +1,15 @@
-"""SFTP: conformance, and what is its own: the walk, links, names, growing files, lost links, a killed server."""
+"""SFTP: conformance, and what is its own: the walk, links, names, whether a file is ready, what is read again."""
 
-import json
-import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from erp_sftp_source import T0, WRITES, SftpServer, SftpSource, User, drop, shared_server
+from erp_sftp_source import T0, SftpSource, User, drop, names, reader, shared_server
 
 from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
 from fmrp_sdk import FatalError, FileInfo, RetriableError, SkippableError
-from fmrp_sdk.run import ConnectorRun
 from fmrp_sdk.testing import ConnectorSuite
-from fmrp_sdk.testing.readings import Given, Reader
 
 
 class TestErpSftp(ConnectorSuite):
@@ -27,14 +21,6 @@ class TestErpSftp(ConnectorSuite):
 def plant(tmp_path: Path) -> tuple[str, User]:
     """A user of the shared server, whose root is an empty folder."""
     return shared_server().new_user(tmp_path / "root")
-
-
-def reader(config: ErpSftpConfig) -> Reader:
-    return Reader(ErpSftpConnector, config, 30.0)
-
-
-def names(given: list[Given]) -> list[str]:
-    return [each.batch.content.name for each in given]
 
 
 def problems(config: ErpSftpConfig) -> dict[str, str | None]:
@@ -65,7 +51,7 @@ def test_a_large_folder_takes_one_listing_and_no_look_at_each_file(plant: tuple[
 
 
 def test_a_folder_that_may_not_be_listed_is_told_once_and_its_files_are_not_forgotten(
-    plant: tuple[str, User], monkeypatch: pytest.MonkeyPatch
+    plant: tuple[str, User],
 ) -> None:
     username, user = plant
     drop(user.folder, "open/a.csv", b"a")
@@ -79,7 +65,7 @@ def test_a_folder_that_may_not_be_listed_is_told_once_and_its_files_are_not_forg
     assert told.batch.content.name == "shut/"
     assert reader(config).read(told.state) == []
     user.locked.clear()
-    assert reader(config).read(told.state) == [], "b.csv was read before and has not changed"
+    assert names(reader(config).read(told.state)) == [], "b.csv was read before and has not changed"
 
 
 def test_links_that_leave_the_folder_are_refused_on_record(plant: tuple[str, User], tmp_path: Path) -> None:
@@ -112,11 +98,12 @@ def test_a_file_that_becomes_a_link_to_elsewhere_while_it_is_read_is_not_taken(p
     path = drop(user.folder, "base/a.csv", b"one")
     drop(user.folder, "other.csv", b"two")
 
-    def swap(_: bytes) -> None:
-        path.unlink()
-        path.symlink_to("../other.csv")
+    def swap(call: str) -> None:
+        if call == "open":
+            path.unlink()
+            path.symlink_to("../other.csv")
 
-    user.on_open = swap
+    user.on_call = swap
     assert reader(shared_server().config(username, folder="base")).read() == []
 
 
@@ -141,10 +128,10 @@ def test_names_that_are_no_text_come_back_and_are_told_apart(plant: tuple[str, U
 def test_a_file_that_grows_while_it_is_read_is_left_for_the_next_time(plant: tuple[str, User]) -> None:
     username, user = plant
     path = drop(user.folder, "a.csv", b"one")
-    user.on_read = lambda _: drop(user.folder, "a.csv", b"one and more", T0 + 1)
+    user.on_call = lambda call: drop(user.folder, "a.csv", b"one and more", T0 + 1) if call == "read" else None
     config = shared_server().config(username)
     assert reader(config).read() == []
-    user.on_read = None
+    user.on_call = None
     (given,) = reader(config).read()
     assert given.contents == (("a.csv", path.read_bytes()),)
 
@@ -166,10 +153,10 @@ def test_age_is_measured_by_the_clock_of_the_server_where_it_shows_it(plant: tup
 
 def test_a_file_dated_in_the_future_is_taken_when_it_has_long_looked_the_same(plant: tuple[str, User]) -> None:
     username, user = plant
-    drop(user.folder, "a.csv", b"a")
     drop(user.folder, "future.csv", b"future", time.time() + 90_000)
     config = shared_server().config(username, stable_s=60)
     (given,) = reader(config).read()
+    assert given.batch.content is None, "nothing is taken, but it is stored since when the file looks as it does"
     assert set(given.state["waiting"]) == {"future.csv"}
     assert "in the future" in (problems(config)["future.csv"] or "")
     assert reader(config).read(given.state) == []
@@ -207,7 +194,11 @@ def test_unchanged_files_are_not_even_opened_and_a_touched_one_is_not_given(plan
     assert reader(config).read(state) == []
     assert user.calls["open"] == 0
     drop(user.folder, "a.csv", b"one", T0 + 50)
-    assert reader(config).read(state) == []
+    (touched,) = reader(config).read(state)
+    assert touched.batch.content is None
+    user.calls.clear()
+    assert reader(config).read(touched.state) == []
+    assert user.calls["open"] == 0, "it is looked into once, not each time from now on"
     drop(user.folder, "a.csv", b"ONE", T0 + 51)
     (given,) = reader(config).read(state)
     assert given.contents == (("a.csv", b"ONE"),)
@@ -228,129 +219,6 @@ def test_a_refused_file_is_told_once_and_taken_when_it_may_be_read(plant: tuple[
     user.locked.clear()
     (given,) = reader(config).read(told.state)
     assert given.contents == (("locked.csv", b"locked"),)
-
-
-def test_nothing_is_written_by_a_user_who_could(plant: tuple[str, User]) -> None:
-    username, user = plant
-    for name in ["a.csv", "b/c.csv", "b/c.csv.done"]:
-        drop(user.folder, name, name.encode())
-    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in user.folder.rglob("*")}
-    for marker in (None, ".done"):
-        config = shared_server().config(username, patterns=("**/*.csv",), done_suffix=marker)
-        reader(config).check()
-        reader(config).discover()
-        given = reader(config).read()
-        reader(config).settle(given[-1].state)
-    assert not [call for call in (*WRITES, "open for writing") if user.calls[call]]
-    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in user.folder.rglob("*")} == before
-
-
-# -- a link that is lost -------------------------------------------------------------------------------------------
-
-SIZE = 5 << 20
-
-
-def test_a_lost_link_goes_on_in_the_middle_of_the_file(
-    plant: tuple[str, User], caplog: pytest.LogCaptureFixture
-) -> None:
-    username, user = plant
-    content = os.urandom(SIZE)
-    drop(user.folder, "large.csv", content)
-    user.cut_after = [1 << 20, 2 << 20]
-    config = shared_server().config(username, reconnects=2)
-    with caplog.at_level(logging.WARNING):
-        (given,) = reader(config).read()
-    assert given.contents == (("large.csv", content),)
-    assert user.logins == 3
-    assert not caplog.records, "no task may end without somebody having looked"
-
-
-def test_what_was_read_before_the_cut_is_not_read_again(plant: tuple[str, User]) -> None:
-    username, user = plant
-    content = os.urandom(40 << 20)
-    drop(user.folder, "large.csv", content)
-    user.cut_after = [30 << 20]
-    (given,) = reader(shared_server().config(username)).read()
-    assert given.contents == (("large.csv", content),)
-    assert user.served["large.csv"] < 50 << 20, "at most a window of 8 MiB twice"
-
-
-def test_a_file_that_changed_while_the_link_was_lost_is_left_for_the_next_time(plant: tuple[str, User]) -> None:
-    username, user = plant
-    drop(user.folder, "large.csv", os.urandom(SIZE))
-    user.cut_after = [1 << 20]
-    other = os.urandom(SIZE)
-
-    def change(_: bytes) -> None:
-        if user.calls["open"] == 2:
-            drop(user.folder, "large.csv", other, T0 + 60)
-
-    user.on_open = change
-    config = shared_server().config(username)
-    assert reader(config).read() == []
-    (given,) = reader(config).read()
-    assert given.contents == (("large.csv", other),)
-
-
-def test_a_link_that_does_not_last_ends_the_reading_after_what_was_whole(plant: tuple[str, User]) -> None:
-    username, user = plant
-    drop(user.folder, "a.csv", b"a")
-    drop(user.folder, "large.csv", os.urandom(SIZE), T0 + 1)
-    config = shared_server().config(username, reconnects=1)
-    user.cut_after = [100, 100]
-    run = ConnectorRun(ErpSftpConnector(), config)
-    try:
-        first = run.next_batch(None).result(20)
-        with pytest.raises(RetriableError, match=r"the link was lost and not had again in 1 attempt"):
-            run.next_batch(None).result(20)
-    finally:
-        assert run.close()
-    assert names(reader(config).read(json.loads(json.dumps(first.state)))) == ["large.csv"]
-
-
-def test_a_server_that_falls_silent_in_the_middle_ends_the_reading(plant: tuple[str, User]) -> None:
-    username, user = plant
-    drop(user.folder, "a.csv", b"a")
-    user.on_read = lambda _: time.sleep(1.5)
-    config = shared_server().config(username, operation_timeout_s=0.5, reconnects=0)
-    with pytest.raises(RetriableError, match="no answer in time"):
-        reader(config).read()
-
-
-@pytest.fixture
-def own_server() -> Iterator[SftpServer]:
-    server = SftpServer()
-    yield server
-    server.close()
-
-
-def test_server_killed_in_the_middle_then_all_is_there_once(own_server: SftpServer, tmp_path: Path) -> None:
-    username, user = own_server.new_user(tmp_path / "root")
-    wanted = {f"{number}.csv": os.urandom(9 << 20 if number in (1, 4) else 9) for number in range(6)}
-    for place, (name, content) in enumerate(wanted.items()):
-        drop(user.folder, name, content, T0 + place)
-    config = own_server.config(username, reconnects=1)
-    found: list[tuple[str, bytes]] = []
-    state: dict[str, Any] | None = None
-    for kill_at in (1, 4):
-        kill_in = f"{kill_at}.csv"
-
-        def kill(offset: int, kill_in: str = kill_in) -> None:
-            if user.served[kill_in] > 4 << 20:
-                own_server.kill_soon()
-
-        user.on_read = kill
-        run = ConnectorRun(ErpSftpConnector(), config)
-        with pytest.raises(RetriableError):  # noqa: PT012 - which batch it breaks at is what the test finds out
-            while (batch := run.next_batch(state).result(20)) is not None:
-                found.append((batch.content.name, run.content(batch.content).result(20)))
-                state = json.loads(json.dumps(batch.state))
-        assert run.close()
-        assert len(found) == kill_at
-        user.on_read = None
-        own_server.start()
-    found += [content for given in reader(config).read(state) for content in given.contents]
-    assert found == list(wanted.items())
 
 
 # -- state and config ----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from fmrp_sdk import FatalError
 
 _T = TypeVar("_T")
 _PATIENCE_AT_CLOSE_S = 2.0
+_PAUSE_AT_CANCEL_S = 0.05
 _LONGEST_REASON = 200
 LOST = (
     OSError,  # also TimeoutError
@@ -164,9 +165,11 @@ class ReadingSession:
                 await asyncio.wait({listing})
                 return listing.result()
         except asyncio.CancelledError:
-            # The listing closes its folder at the server, which may never answer: without the link it ends at once.
+            # On its way out the listing closes its folder at the server, and would wait for an answer to that, too.
             self._watch.end()
-            await asyncio.wait({listing})
+            while not listing.done():
+                listing.cancel()
+                await asyncio.wait({listing}, timeout=_PAUSE_AT_CANCEL_S)
             raise
 
     @asynccontextmanager
