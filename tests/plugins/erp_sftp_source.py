@@ -119,8 +119,8 @@ class _Files(asyncssh.SFTPServer):
             self._user.on_call(call)
 
     async def _silence(self, call: str) -> None:
-        while self._user.silent_at == call:
-            await asyncio.sleep(0.05)
+        if self._user.silent_at == call:
+            await asyncio.sleep(60)
 
     def _note_reading(self, folder: Path) -> None:
         """As Linux does where it keeps the time a folder was last read."""
@@ -241,6 +241,10 @@ class SftpServer:
     def kill_soon(self) -> None:
         """The same, from within the server's own work."""
         self._listener.close()
+        self.cut_links()
+
+    def cut_links(self) -> None:
+        """Cut every link at once, from within the server's own work; new ones are taken."""
         for connection in list(self.connections):
             connection.abort()
 

@@ -87,8 +87,10 @@ class _Marking:
                 await session.remove(path)
 
     async def _move(self, session: MarkingSession, archive: bytes) -> None:
-        target = await self._free(session, archive)
-        if self._marker:
+        # A marker that is gone may have been moved already, when the link was lost before the file followed it.
+        has_marker = bool(self._marker) and await session.is_there(self._path + self._marker)
+        target = await self._free(session, archive, has_marker)
+        if has_marker:
             with suppress(*NOT_THERE):
                 await session.rename(self._path + self._marker, target + self._marker)
         try:
@@ -98,13 +100,14 @@ class _Marking:
         if not await self._is_as_read(session, target):
             await session.rename(target, self._path)
 
-    async def _free(self, session: MarkingSession, archive: bytes) -> bytes:
+    async def _free(self, session: MarkingSession, archive: bytes, has_marker: bool) -> bytes:
         """A path in the archive where nothing lies: servers differ in what a move onto another file does."""
         wanted = posixpath.join(archive, self._raw)
         await session.make_folder(posixpath.dirname(wanted))
         for target in self._candidates(wanted):
-            if not any([await session.is_there(path) for path in {target, target + self._marker}]):
-                return target
+            if await session.is_there(target) or (has_marker and await session.is_there(target + self._marker)):
+                continue
+            return target
         raise asyncssh.SFTPFailure(f"the archive has {_NAMES_TRIED} files of this name already")
 
     def _candidates(self, wanted: bytes) -> Iterator[bytes]:
