@@ -18,7 +18,7 @@ from fmrp_erp_sftp.names import to_text
 from fmrp_sdk import FatalError
 
 _T = TypeVar("_T")
-_PATIENCE_AT_CLOSE_S = 2.0
+_PATIENCE_AT_CLOSE_S = 1.0
 _PAUSE_AT_CANCEL_S = 0.05
 _LONGEST_REASON = 200
 LOST = (
