@@ -6,6 +6,7 @@ ways of log-in, and its own troubles.
 
 import asyncio
 import itertools
+import json
 import os
 import stat
 import threading
@@ -21,6 +22,8 @@ import asyncssh
 from pydantic import BaseModel
 
 from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
+from fmrp_sdk import RetriableError
+from fmrp_sdk.run import ConnectorRun
 from fmrp_sdk.testing import Content, SourceUnderTest
 from fmrp_sdk.testing.readings import Given, Reader
 
@@ -304,6 +307,32 @@ def reader(config: ErpSftpConfig) -> Reader:
 def names(given: list[Given]) -> list[str]:
     """Names of the files that were given, taken or not."""
     return [each.batch.content.name for each in given if each.batch.content is not None]
+
+
+class Keeper:
+    """Stores what is read and the state after it, both or neither, as the product does; marks only what is stored."""
+
+    def __init__(self, config: ErpSftpConfig) -> None:
+        self._config = config
+        self.state: dict[str, Any] = {}
+        self.found: list[tuple[str, bytes]] = []
+
+    def read(self) -> bool:
+        """Reads all there is. False: the server went away."""
+        run = ConnectorRun(ErpSftpConnector(), self._config)
+        try:
+            if self.state:
+                run.settle(self.state).result(20)
+            while (batch := run.next_batch(self.state).result(20)) is not None:
+                if batch.content is not None:
+                    self.found.append((batch.content.name, run.content(batch.content).result(20)))
+                self.state = json.loads(json.dumps(batch.state))
+                run.settle(self.state).result(20)
+        except RetriableError:
+            return False
+        finally:
+            assert run.close()
+        return True
 
 
 class SftpSource(SourceUnderTest):

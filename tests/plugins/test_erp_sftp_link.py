@@ -6,12 +6,11 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from erp_sftp_source import T0, SftpServer, User, drop, names, reader, shared_server
+from erp_sftp_source import T0, Keeper, SftpServer, User, drop, names, reader, shared_server
 
-from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
+from fmrp_erp_sftp import ErpSftpConnector
 from fmrp_sdk import RetriableError
 from fmrp_sdk.run import ConnectorRun
 
@@ -136,32 +135,6 @@ def own_server() -> Iterator[SftpServer]:
     server = SftpServer()
     yield server
     server.close()
-
-
-class Keeper:
-    """Stores what is read and the state after it, both or neither, as the product does; marks only what is stored."""
-
-    def __init__(self, config: ErpSftpConfig) -> None:
-        self._config = config
-        self.state: dict[str, Any] = {}
-        self.found: list[tuple[str, bytes]] = []
-
-    def read(self) -> bool:
-        """Reads all there is. False: the server went away."""
-        run = ConnectorRun(ErpSftpConnector(), self._config)
-        try:
-            if self.state:
-                run.settle(self.state).result(20)
-            while (batch := run.next_batch(self.state).result(20)) is not None:
-                if batch.content is not None:
-                    self.found.append((batch.content.name, run.content(batch.content).result(20)))
-                self.state = json.loads(json.dumps(batch.state))
-                run.settle(self.state).result(20)
-        except RetriableError:
-            return False
-        finally:
-            assert run.close()
-        return True
 
 
 @pytest.mark.parametrize("after_reading", ["leave", "move"])
