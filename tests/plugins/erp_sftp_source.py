@@ -201,6 +201,34 @@ class _Door(asyncssh.SSHServer):
         return list(responses) == [self._user.password]
 
 
+class _Scripted(asyncssh.SSHServer, asyncssh.SSHServerSession):
+    """Lets everybody in, and answers each request of an SFTP session as it is told."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self._answer = answer
+        self._channel: Any = None
+        self._received = b""
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def session_requested(self) -> Any:
+        return self
+
+    def connection_made(self, conn_or_channel: Any) -> None:
+        self._channel = conn_or_channel  # the connection, and then the channel on it
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        return True
+
+    def data_received(self, data: bytes, datatype: Any) -> None:
+        self._received += data
+        while (end := 4 + int.from_bytes(self._received[:4], "big")) <= len(self._received) and end > 4:
+            request, self._received = self._received[4:end], self._received[end:]
+            answer = self._answer(request)
+            self._channel.write(len(answer).to_bytes(4, "big") + answer)
+
+
 class SftpServer:
     """Started when made; `kill` cuts every link at once, `start` brings it back at the same port."""
 
@@ -229,6 +257,16 @@ class SftpServer:
 
         self._listener = self._run(listen())
         self.port = self._listener.get_port()
+
+    def listen_with(self, answer: Callable[[bytes], bytes]) -> int:
+        """The port of another door, without log-in, behind which each SFTP request is answered by that."""
+
+        async def listen() -> Any:
+            return await asyncssh.listen(
+                "127.0.0.1", 0, server_host_keys=self.keys, server_factory=lambda: _Scripted(answer), encoding=None
+            )
+
+        return int(self._run(listen()).get_port())
 
     def kill(self) -> None:
         """Go away as a machine does that loses its power."""

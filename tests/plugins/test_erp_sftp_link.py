@@ -1,17 +1,21 @@
-"""SFTP: a link that is lost, slow or silent, and a server that is killed at random moments."""
+"""SFTP: a link that is lost, slow or silent or carries nonsense, and a server that is killed at random moments."""
 
 import json
 import logging
 import os
 import random
+import stat
+import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 from erp_sftp_source import T0, Keeper, SftpServer, User, drop, names, reader, shared_server
 
 from fmrp_erp_sftp import ErpSftpConnector
-from fmrp_sdk import RetriableError
+from fmrp_sdk import ConnectorError, RetriableError
 from fmrp_sdk.run import ConnectorRun
 
 SIZE = 5 << 20
@@ -24,6 +28,13 @@ def plant(tmp_path: Path) -> Iterator[tuple[str, User]]:
     username, user = shared_server().new_user(tmp_path / "root")
     yield username, user
     user.silent_at = None
+
+
+@pytest.fixture
+def own_server() -> Iterator[SftpServer]:
+    server = SftpServer()
+    yield server
+    server.close()
 
 
 # -- a link that is lost -------------------------------------------------------------------------------------------
@@ -127,14 +138,70 @@ def test_a_slow_line_is_no_silent_one(plant: tuple[str, User]) -> None:
     assert user.calls["read"] >= 2
 
 
+# -- nonsense ------------------------------------------------------------------------------------------------------
+
+
+def looks(kind: int) -> bytes:
+    """Size 3, owner, kind and times of a file or folder, as SFTP puts them."""
+    return struct.pack(">IQIIIII", 0xF, 3, 0, 0, kind | 0o755, T0, T0)
+
+
+A_NAME = struct.pack(">II5sI", 1, 5, b"a.csv", 0)
+SOUND = {
+    asyncssh.FXP_STAT: (asyncssh.FXP_ATTRS, looks(stat.S_IFDIR)),
+    asyncssh.FXP_LSTAT: (asyncssh.FXP_ATTRS, looks(stat.S_IFREG)),
+    asyncssh.FXP_FSTAT: (asyncssh.FXP_ATTRS, looks(stat.S_IFREG)),
+    asyncssh.FXP_OPENDIR: (asyncssh.FXP_HANDLE, struct.pack(">I1s", 1, b"h")),
+    asyncssh.FXP_READDIR: (asyncssh.FXP_NAME, A_NAME + looks(stat.S_IFREG)),
+    asyncssh.FXP_OPEN: (asyncssh.FXP_HANDLE, struct.pack(">I1s", 1, b"h")),
+    asyncssh.FXP_READ: (asyncssh.FXP_DATA, struct.pack(">I3s", 3, b"abc")),
+}
+
+
+def nonsense(request: bytes, chance: random.Random) -> bytes:
+    """An answer to an SFTP request: mostly sound, else of any kind, with anything in it."""
+    if request[0] == asyncssh.FXP_INIT:
+        return struct.pack(">BI", asyncssh.FXP_VERSION, 3)
+    kind, content = SOUND.get(request[0], (asyncssh.FXP_STATUS, bytes(12)))
+    if request[0] == asyncssh.FXP_REALPATH:
+        path = request[9:] if b"/" in request[9:] else b"/out"
+        kind, content = asyncssh.FXP_NAME, struct.pack(">II", 1, len(path)) + path + bytes(8)
+    if request[0] == asyncssh.FXP_READDIR and chance.random() < 0.5:
+        kind, content = asyncssh.FXP_STATUS, struct.pack(">III", asyncssh.FX_EOF, 0, 0)
+    if chance.random() < 0.1:
+        kind = chance.choice([*(each for each, _ in SOUND.values()), asyncssh.FXP_STATUS, 201, 7])
+    if chance.random() < 0.1:
+        content = chance.choice(
+            [
+                b"",
+                chance.randbytes(chance.randint(1, 60)),
+                content[: chance.randint(0, len(content))],
+                b"\xff" * 4 + content[4:],
+                bytes(4) + content[4:],
+                struct.pack(">III", chance.randint(0, 40), 0, 0),
+            ]
+        )
+    return bytes([kind]) + request[1:5] + content
+
+
+def test_answers_that_make_no_sense_end_the_reading_with_an_error_of_ours(own_server: SftpServer) -> None:
+    seed = random.randint(0, 999_999)
+    print(f"seed {seed}")  # shown when it fails
+    chance = random.Random(seed)
+    port = own_server.listen_with(lambda request: nonsense(request, chance))
+    config = own_server.config("anybody", port=port, reconnects=0, operation_timeout_s=1, stable_s=0)
+    told = Counter[str]()
+    for _ in range(150):
+        try:
+            told["read"] += bool(reader(config).read())
+        except ConnectorError as error:
+            told[str(error)] += 1
+    assert told["read"] > 0
+    assert len(told) > 3, "it went wrong in several ways"
+    assert all(len(each) < 600 for each in told)
+
+
 # -- a server that is killed ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_server() -> Iterator[SftpServer]:
-    server = SftpServer()
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("after_reading", ["leave", "move"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import asyncssh
+from asyncssh.packet import PacketDecodeError
 
 from fmrp_erp_sftp.config import ErpSftpConfig
 from fmrp_erp_sftp.names import to_text
@@ -28,8 +29,9 @@ LOST = (
     asyncssh.SFTPNoConnection,
     asyncssh.SFTPConnectionLost,
     asyncssh.SFTPBadMessage,
+    PacketDecodeError,
 )
-"""What is raised where the link no longer is one."""
+"""What is raised where the link no longer is one, or what comes over it makes no sense."""
 NOT_THERE = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 
 
@@ -137,7 +139,10 @@ class ReadingSession:
 
     async def real_path(self, path: bytes) -> bytes:
         """The path without links and dots."""
-        resolved: bytes = await self._within(self._client.realpath(path))
+        try:
+            resolved: bytes = await self._within(self._client.realpath(path))
+        except IndexError:
+            raise LinkLost("the server gives no real path") from None
         return resolved
 
     async def stat(self, path: bytes) -> asyncssh.SFTPAttrs:
@@ -240,5 +245,5 @@ def told(error: Exception) -> str:
     """What happened, in a few words, be they the server's; the errors' own texts are often empty."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    said = str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error or type(error).__name__)
+    said = getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error) or type(error).__name__
     return "".join(char if char.isprintable() else " " for char in said[:_LONGEST_REASON])
