@@ -120,13 +120,13 @@ def test_another_key_ends_it_before_the_log_in(plant: tuple[str, User], kind: st
 @pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
 def test_key_with_and_without_passphrase(folder: Path, form: str, passphrase: str | None) -> None:
     username, _ = shared_server().new_user(folder, password=None, public_key=user_key().export_public_key().decode())
-    text = user_key().export_private_key(form, passphrase=passphrase).decode().replace("\n", "\r\n")
+    text = user_key().export_private_key(form, passphrase=passphrase, rounds=50).decode().replace("\n", "\r\n")
     config = shared_server().config(username, password=None, private_key=f"\n{text}", passphrase=passphrase)
     assert read(config) == ["a.csv"]
 
 
 def test_keys_that_are_none_say_what_is_wrong(plant: tuple[str, User]) -> None:
-    sealed = user_key().export_private_key("openssh", passphrase=PASSPHRASE).decode()
+    sealed = user_key().export_private_key("openssh", passphrase=PASSPHRASE, rounds=50).decode()
     public = user_key().export_public_key().decode()
     for fields, message in [
         ({"private_key": sealed}, "passphrase: is missing"),
