@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from erp_sftp_source import PASSWORD, T0, drop, shared_server
+from erp_sftp_server import PASSWORD, T0, drop, shared_server
 from kills import as_csv
 
 

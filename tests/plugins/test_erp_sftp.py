@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from erp_sftp_source import T0, SftpSource, User, drop, names, reader, shared_server
+from erp_sftp_server import T0, User, drop, shared_server
+from erp_sftp_source import SftpSource, names, reader
 
 from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
 from fmrp_sdk import FatalError, FileInfo, RetriableError, SkippableError

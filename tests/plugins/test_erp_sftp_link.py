@@ -12,7 +12,8 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from erp_sftp_source import T0, Keeper, SftpServer, User, drop, names, reader, shared_server
+from erp_sftp_server import T0, SftpServer, User, drop, shared_server
+from erp_sftp_source import Keeper, names, reader
 
 from fmrp_erp_sftp import ErpSftpConnector
 from fmrp_sdk import ConnectorError, RetriableError
@@ -158,14 +159,19 @@ SOUND = {
 }
 
 
+def sound(request: bytes) -> tuple[int, bytes]:
+    """Kind and content of an answer to an SFTP request, of a server with one file whose listing has no end."""
+    if request[0] == asyncssh.FXP_REALPATH:
+        path = request[9:] if b"/" in request[9:] else b"/out"
+        return asyncssh.FXP_NAME, struct.pack(">II", 1, len(path)) + path + bytes(8)
+    return SOUND.get(request[0], (asyncssh.FXP_STATUS, bytes(12)))
+
+
 def nonsense(request: bytes, chance: random.Random) -> bytes:
     """An answer to an SFTP request: mostly sound, else of any kind, with anything in it."""
     if request[0] == asyncssh.FXP_INIT:
         return struct.pack(">BI", asyncssh.FXP_VERSION, 3)
-    kind, content = SOUND.get(request[0], (asyncssh.FXP_STATUS, bytes(12)))
-    if request[0] == asyncssh.FXP_REALPATH:
-        path = request[9:] if b"/" in request[9:] else b"/out"
-        kind, content = asyncssh.FXP_NAME, struct.pack(">II", 1, len(path)) + path + bytes(8)
+    kind, content = sound(request)
     if request[0] == asyncssh.FXP_READDIR and chance.random() < 0.5:
         kind, content = asyncssh.FXP_STATUS, struct.pack(">III", asyncssh.FX_EOF, 0, 0)
     if chance.random() < 0.1:
@@ -199,6 +205,21 @@ def test_answers_that_make_no_sense_end_the_reading_with_an_error_of_ours(own_se
     assert told["read"] > 0
     assert len(told) > 3, "it went wrong in several ways"
     assert all(len(each) < 600 for each in told)
+
+
+@pytest.mark.parametrize(("name", "message"), [(b".", "names that are none"), (b"a", "more than 5,000 names")])
+def test_a_listing_without_end_is_ended(own_server: SftpServer, name: bytes, message: str) -> None:
+    def answer(request: bytes) -> bytes:
+        if request[0] == asyncssh.FXP_INIT:
+            return struct.pack(">BI", asyncssh.FXP_VERSION, 3)
+        kind, content = sound(request)
+        if request[0] == asyncssh.FXP_READDIR:
+            content = struct.pack(">I", 100) + 100 * (struct.pack(">I1sI", 1, name, 0) + looks(stat.S_IFREG))
+        return bytes([kind]) + request[1:5] + content
+
+    config = own_server.config("anybody", port=own_server.listen_with(answer), reconnects=0, max_entries=5_000)
+    with pytest.raises(RetriableError, match=message):
+        reader(config).read()
 
 
 # -- a server that is killed ---------------------------------------------------------------------------------------

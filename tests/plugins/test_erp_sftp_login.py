@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from erp_sftp_source import PASSWORD, SftpServer, User, drop, shared_server
+from erp_sftp_server import PASSWORD, SftpServer, User, drop, shared_server
 
 from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
 from fmrp_sdk import CheckResult, FatalError

@@ -8,7 +8,8 @@ from typing import Any
 
 import asyncssh
 import pytest
-from erp_sftp_source import T0, WRITES, SftpSource, User, drop, names, reader, shared_server
+from erp_sftp_server import T0, WRITES, User, drop, shared_server
+from erp_sftp_source import SftpSource, names, reader
 
 from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector
 from fmrp_erp_sftp.link import linked, linked_to_mark

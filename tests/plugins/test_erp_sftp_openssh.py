@@ -22,7 +22,8 @@ from typing import Any
 
 import asyncssh
 import pytest
-from erp_sftp_source import T0, Keeper, SftpSource, drop, names, reader
+from erp_sftp_server import T0, drop
+from erp_sftp_source import Keeper, SftpSource, names, reader
 from pydantic import BaseModel
 
 from fmrp_erp_sftp import ErpSftpConfig, ErpSftpConnector

@@ -21,6 +21,7 @@ from fmrp_sdk import FatalError
 _T = TypeVar("_T")
 _PATIENCE_AT_CLOSE_S = 1.0
 _PAUSE_AT_CANCEL_S = 0.05
+_NO_NAMES = 1_000
 _LONGEST_REASON = 200
 LOST = (
     OSError,  # also TimeoutError
@@ -187,14 +188,19 @@ class ReadingSession:
             await release(handle.close())
 
     async def _list(self, folder: bytes, at_most: int, found: list[Entry]) -> list[Entry]:
+        passed_over = 0
         async with aclosing(self._client.scandir(folder)) as told_one_by_one:
             async for name in told_one_by_one:
                 self._watch.heard()
                 # A name is one part of a path, whatever a server makes of it.
-                if name.filename not in (b"", b".", b"..") and b"/" not in name.filename:
+                if name.filename in (b"", b".", b"..") or b"/" in name.filename:
+                    passed_over += 1
+                else:
                     found.append(Entry.of(name))
                 if len(found) > at_most:
                     break
+                if passed_over > _NO_NAMES:
+                    raise asyncssh.SFTPBadMessage("lists names that are none")
         return found
 
     async def _within(self, answer: Awaitable[_T]) -> _T:
