@@ -1,169 +1,220 @@
-"""One log-in to a mail server. Whatever goes wrong is an error of the sdk, in words an administrator can act on."""
+"""The folder of a configuration: its mails by UID, and marks on them where the configuration asks for marks."""
 
+import hashlib
 import imaplib
 import re
-import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
-import httpx
-from imap_tools import AND, BaseMailBox, MailBox, MailBoxStartTls, MailBoxUnencrypted, MailMessageFlags
-from imap_tools.errors import ImapToolsError, MailboxFolderSelectError, MailboxLoginError
+from imap_tools import MailBoxFolderManager
+from imap_tools.errors import ImapToolsError
+from imap_tools.utils import encode_folder
 
-from fmrp_imap.config import ImapConfig, OAuth2
-from fmrp_sdk import FatalError, RetriableError
+from fmrp_imap.client import ReadingClient
+from fmrp_imap.config import ImapConfig
+from fmrp_imap.login import logged_in, passes_by_itself, said
+from fmrp_imap.mail import Overview, received_at
+from fmrp_sdk import FatalError, RetriableError, SkippableError
 
-_SIZE = re.compile(rb"UID (\d+).*?RFC822\.SIZE (\d+)|RFC822\.SIZE (\d+).*?UID (\d+)")
-_FLAGS = {"seen": MailMessageFlags.SEEN, "flag": MailMessageFlags.FLAGGED}
+_UID = re.compile(r"\bUID (\d+)")
+_SIZE = re.compile(r"\bRFC822\.SIZE (\d+)")
+_RECEIVED = re.compile(r'\bINTERNALDATE "([^"]*)"')
+_OVERVIEW = "(UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)])"
+_FLAGS = {"seen": r"\Seen", "flag": r"\Flagged"}
+_UNMARKED = {"seen": "UNSEEN", "flag": "UNFLAGGED"}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # UIDs named in one command: servers limit the length of a line.
 _AT_ONCE = 200
+_FOLDERS_NAMED = 30
 
 
 class Mailbox:
-    """The folder of a configuration, opened."""
+    """The folder, opened for reading."""
 
-    def __init__(self, box: BaseMailBox, config: ImapConfig) -> None:
-        self._box = box
+    def __init__(self, client: ReadingClient, config: ImapConfig) -> None:
+        self._client = client
         self._config = config
+        self._where = f"{config.host}:{config.port}"
+        self.uidvalidity = self._open(config.folder)
 
     @property
-    def uidvalidity(self) -> int:
-        """As long as it stays the same, a UID means the same mail."""
-        return int(self._box.folder.status(self._config.folder, ["UIDVALIDITY"])["UIDVALIDITY"])
+    def name(self) -> str:
+        """Tells this folder of this user from others, whose UIDs may look the same."""
+        text = "\0".join((self._config.host.lower(), self._config.user, self._config.folder))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def uids_after(self, uid: int) -> list[int]:
-        """Mails after a UID that the configuration asks for, oldest first."""
-        config = self._config
-        wanted: dict[str, Any] = {"uid": f"{uid + 1}:*"}
-        if config.subject is not None:
-            wanted["subject"] = config.subject
-        if config.since is not None:
-            wanted["date_gte"] = config.since
-        searches = [{**wanted, "from_": sender} for sender in config.senders] or [wanted]
+        """Mails after a UID and since the day asked for, oldest first."""
+        criteria = [f"UID {uid + 1}:*"]
+        if self._config.since is not None:
+            criteria.append(f"SINCE {_day(self._config.since)}")
         # `n:*` is the last mail at least, whatever n is.
-        return sorted({int(found) for each in searches for found in self._box.uids(AND(**each)) if int(found) > uid})
+        return sorted({found for found in self._search(criteria) if found > uid})
 
-    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """Bytes of each of these mails that is still there."""
-        found: dict[int, int] = {}
+    def overviews(self, uids: Sequence[int]) -> Iterator[tuple[int, Overview | None]]:
+        """Each of these mails; None for one that is gone."""
         for chunk in _chunks(uids):
-            _, answers = self._box.client.uid("FETCH", ",".join(map(str, chunk)), "(UID RFC822.SIZE)")
-            for answer in answers:
-                text = answer[0] if isinstance(answer, tuple) else answer
-                if isinstance(text, bytes) and (match := _SIZE.search(text)):
-                    uid, size = (match[1], match[2]) if match[1] else (match[4], match[3])
-                    found[int(uid)] = int(size)
-        return found
+            found = {}
+            for told, content in _messages(self._fetch(chunk, _OVERVIEW)):
+                uid, size, received = (pattern.search(told) for pattern in (_UID, _SIZE, _RECEIVED))
+                if uid is not None and size is not None:
+                    at = received_at(received[1] if received else "")
+                    found[int(uid[1])] = Overview(int(uid[1]), int(size[1]), at, content)
+            yield from ((uid, found.get(uid)) for uid in chunk)
 
     def message(self, uid: int) -> bytes | None:
-        """A mail whole, without marking it seen; None when it is gone."""
-        _, answers = self._box.client.uid("FETCH", str(uid), "(BODY.PEEK[])")
-        for answer in answers:
-            if isinstance(answer, tuple):
-                return bytes(answer[1])
+        """A mail whole, without marking it seen; None when it is gone.
+
+        Raises:
+            SkippableError: it is larger than is taken, or the server does not give it out.
+        """
+        most = self._config.max_mail_bytes
+        kind, answers = self._client.uid("FETCH", str(uid), f"(UID BODY.PEEK[]<0.{most + 1}>)")
+        if kind != "OK":
+            reason = said(answers)
+            if passes_by_itself(reason):
+                raise RetriableError(f"{self._where} does not give out mail {uid} for now {reason}")
+            raise SkippableError(f"the server does not give it out {reason}".rstrip())
+        for told, content in _messages(answers):
+            if (found := _UID.search(told)) and int(found[1]) == uid and "BODY[]" in told.upper():
+                if len(content) > most:
+                    raise SkippableError(f"has more than {most:,} bytes, the limit")
+                return content
         return None
 
     def unmarked(self, uids: Sequence[int]) -> list[int]:
         """Those of these mails that are there and not marked as the configuration asks."""
         there: set[int] = set()
         for chunk in _chunks(uids):
-            wanted: dict[str, Any] = {"uid": ",".join(map(str, chunk))}
-            if self._config.when_done == "seen":
-                wanted["seen"] = False
-            elif self._config.when_done == "flag":
-                wanted["flagged"] = False
-            there.update(int(uid) for uid in self._box.uids(AND(**wanted)))
+            marks = _UNMARKED.get(self._config.when_done)
+            there.update(self._search([f"UID {_set_of(chunk)}", *([marks] if marks else [])]))
         return [uid for uid in uids if uid in there]
 
     def mark(self, uids: Sequence[int]) -> None:
-        """Mark or move mails as the configuration asks."""
+        """Mark or move mails as the configuration asks; only on a link that may.
+
+        Raises:
+            FatalError: the server refuses.
+        """
+        if not uids:
+            return
+        if self._open(self._config.folder, "SELECT") != self.uidvalidity:
+            return  # made anew this moment: these UIDs mean nothing any more
         for chunk in _chunks(uids):
-            names = [str(uid) for uid in chunk]
             if self._config.when_done == "move":
-                self._box.move(names, str(self._config.move_to))
-            elif (flag := _FLAGS.get(self._config.when_done)) is not None:
-                self._box.flag(names, flag, value=True)
+                self._move(_set_of(chunk))
+            else:
+                self._must("STORE", _set_of(chunk), "+FLAGS.SILENT", f"({_FLAGS[self._config.when_done]})")
+
+    def check_marking(self) -> None:
+        """FatalError: the server cannot do what the configuration asks to have done to mails."""
+        if self._config.move_to is None:
+            return
+        if not self._can_move:
+            raise FatalError(f"{self._where} can neither MOVE nor UIDPLUS: choose when_done = seen, flag or leave")
+        self._open(self._config.move_to)
+
+    @property
+    def _can_move(self) -> bool:
+        return bool({"MOVE", "UIDPLUS"} & set(self._client.capabilities))
+
+    def _move(self, uids: str) -> None:
+        target = encode_folder(str(self._config.move_to))
+        if "MOVE" in self._client.capabilities:
+            self._must("MOVE", uids, target)
+        elif self._can_move:
+            self._must("COPY", uids, target)
+            self._must("STORE", uids, "+FLAGS.SILENT", r"(\Deleted)")
+            # Of these alone: a plain EXPUNGE would take what others have marked as deleted.
+            self._must("EXPUNGE", uids)
+        else:
+            self.check_marking()
+
+    def _must(self, command: str, *args: Any) -> None:
+        kind, answers = self._client.uid(command, *args)
+        if kind == "OK":
+            return
+        reason = said(answers)
+        if passes_by_itself(reason):
+            raise RetriableError(f"{self._where} does not mark mails for now {reason}")
+        told = f"{self._where} refuses to mark mails as when_done = {self._config.when_done} asks {reason}".rstrip()
+        raise FatalError(f"{told}: check the folders and {self._config.user}'s rights. {self._folders()}")
+
+    def _open(self, folder: str, command: str = "EXAMINE") -> int:
+        """Open a folder, for reading unless told otherwise; returns its UIDVALIDITY."""
+        kind, answers = self._client.select(encode_folder(folder), readonly=command == "EXAMINE")  # type: ignore[arg-type]
+        if kind != "OK":
+            reason = said(answers)
+            told = f"{self._where} does not open the folder {folder!r} {reason}".rstrip()
+            if passes_by_itself(reason):
+                raise RetriableError(told)
+            field = "move_to" if folder == self._config.move_to else "folder"
+            raise FatalError(f"{told}: check {field}. {self._folders()}")
+        given = self._client.response("UIDVALIDITY")[1][0]
+        if not isinstance(given, bytes) or not given.isdigit():
+            raise FatalError(f"{self._where} gives its mails no UIDs, by which to read on (no UIDVALIDITY)")
+        return int(given)
+
+    def _folders(self) -> str:
+        """The folders there are, as a sentence."""
+        try:
+            names = [each.name for each in MailBoxFolderManager(SimpleNamespace(client=self._client)).list()]
+        except (imaplib.IMAP4.error, ImapToolsError, OSError, ValueError) as error:
+            return f"The folders there cannot be listed ({type(error).__name__})."
+        more = f" and {len(names) - _FOLDERS_NAMED} more" if len(names) > _FOLDERS_NAMED else ""
+        return f"Folders there: {', '.join(sorted(names)[:_FOLDERS_NAMED])}{more}."
+
+    def _search(self, criteria: Sequence[str]) -> list[int]:
+        kind, answers = self._client.uid("SEARCH", *criteria)
+        if kind != "OK":
+            raise RetriableError(f"{self._where} does not search {self._config.folder!r} {said(answers)}".rstrip())
+        return [int(uid) for answer in answers if isinstance(answer, bytes) for uid in answer.split() if uid.isdigit()]
+
+    def _fetch(self, uids: Sequence[int], what: str) -> list[Any]:
+        kind, answers = self._client.uid("FETCH", _set_of(uids), what)
+        if kind != "OK":
+            raise RetriableError(f"{self._where} does not list the mails of {self._config.folder!r} {said(answers)}")
+        return answers
 
 
 @contextmanager
-def opened(config: ImapConfig, *, writing: bool = False) -> Iterator[Mailbox]:
-    """The folder, logged in to; read-only unless `writing`.
+def opened(config: ImapConfig, *, may_mark: bool = False) -> Iterator[Mailbox]:
+    """The folder, on a link that can do nothing but read unless `may_mark`; closed after the block.
 
     Raises:
         FatalError: the server refuses the log-in or the certificate, or there is no such folder.
         RetriableError: it is not reached, or went away.
     """
-    where = f"{config.host}:{config.port}"
-    box: BaseMailBox | None = None
-    try:
-        box = _connected(config)
-        _log_in(box, config)
-        box.folder.set(config.folder, readonly=not writing)
-        yield Mailbox(box, config)
-    except MailboxLoginError:
-        raise FatalError(f"{where} refuses the log-in of {config.user}: check user and password") from None
-    except MailboxFolderSelectError:
-        raise FatalError(f"{where}: there is no folder {config.folder!r}, or it may not be opened") from None
-    except ssl.SSLCertVerificationError as error:
-        raise FatalError(
-            f"{where}: its certificate is not trusted ({error.verify_message}); give ca_certificate, or check the name"
-        ) from None
-    except TimeoutError:
-        raise RetriableError(f"{where} does not answer within {config.timeout_s:g} seconds") from None
-    except (OSError, imaplib.IMAP4.abort, EOFError) as error:
-        raise RetriableError(f"{where} is not reached or went away ({type(error).__name__}); is it up?") from None
-    except (imaplib.IMAP4.error, ImapToolsError) as error:
-        raise RetriableError(f"{where} refuses a command ({type(error).__name__})") from None
-    finally:
-        if box is not None:
-            _close(box)
+    with logged_in(config, may_mark=may_mark) as client:
+        yield Mailbox(client, config)
 
 
-def _connected(config: ImapConfig) -> BaseMailBox:
-    if config.security == "none":
-        return MailBoxUnencrypted(config.host, config.port, timeout=config.timeout_s)
-    context = ssl.create_default_context(cadata=config.ca_certificate)
-    kind = MailBox if config.security == "tls" else MailBoxStartTls
-    return kind(config.host, config.port, timeout=config.timeout_s, ssl_context=context)
+def _messages(answers: Sequence[Any]) -> Iterator[tuple[str, bytes]]:
+    """What FETCH tells of each mail, and the one content it was asked for; empty where it comes as no literal.
+
+    The library gives (line, literal) for each literal, and the line after the last one: that ends a mail.
+    """
+    lines: list[bytes] = []
+    content = b""
+    for answer in answers:
+        if isinstance(answer, tuple):
+            lines.append(answer[0])
+            content = answer[1]
+        elif isinstance(answer, bytes):
+            yield b" ".join([*lines, answer]).decode("ascii", "replace"), content
+            lines, content = [], b""
 
 
-def _log_in(box: BaseMailBox, config: ImapConfig) -> None:
-    if config.password is not None:
-        box.login(config.user, config.password.get_secret_value(), initial_folder=None)
-    elif config.oauth2 is not None:
-        box.xoauth2(config.user, _access_token(config.oauth2, config.timeout_s), initial_folder=None)
+def _set_of(uids: Sequence[int]) -> str:
+    return ",".join(map(str, uids))
 
 
-def _access_token(oauth2: OAuth2, timeout_s: float) -> str:
-    """A fresh access token (RFC 6749, sections 4.4 and 6)."""
-    form = {"client_id": oauth2.client_id, "client_secret": oauth2.client_secret.get_secret_value()}
-    if oauth2.refresh_token is not None:
-        form |= {"grant_type": "refresh_token", "refresh_token": oauth2.refresh_token.get_secret_value()}
-    else:
-        form |= {"grant_type": "client_credentials"}
-    if oauth2.scope:
-        form["scope"] = oauth2.scope
-    try:
-        answer = httpx.post(oauth2.token_url, data=form, timeout=timeout_s)
-        if answer.status_code >= 500:
-            raise RetriableError(f"{oauth2.token_url} answers with status {answer.status_code}")
-        token = answer.json().get("access_token") if answer.is_success else None
-    except httpx.HTTPError as error:
-        raise RetriableError(f"{oauth2.token_url} is not reached ({type(error).__name__})") from None
-    except ValueError:
-        token = None
-    if not isinstance(token, str) or not token:
-        raise FatalError(f"{oauth2.token_url} gives no access token (status {answer.status_code}); check the client")
-    return token
-
-
-def _close(box: BaseMailBox) -> None:
-    """Log out if the server still listens, and let go of the connection in any case."""
-    with suppress(OSError, imaplib.IMAP4.error, ImapToolsError):
-        box.client.logout()
-    with suppress(OSError, imaplib.IMAP4.error):
-        box.client.shutdown()
+def _day(day: date) -> str:
+    # Not strftime: the server knows months by their English names, whatever the language here.
+    return f"{day.day}-{_MONTHS[day.month - 1]}-{day.year:04d}"
 
 
 def _chunks(uids: Sequence[int]) -> Iterator[Sequence[int]]:
