@@ -4,9 +4,8 @@ import ssl
 import unicodedata
 from datetime import date
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from fmrp_sdk.attachments import PATTERNS
 
@@ -23,7 +22,7 @@ class _Strict(BaseModel):
 class OAuth2(_Strict):
     """How an access token is fetched, in place of a password (Microsoft 365 takes nothing else)."""
 
-    token_url: str = Field(max_length=2_000, description="Where tokens are given out, an https:// address.")
+    token_url: AnyHttpUrl = Field(description="Where tokens are given out, an https:// address.")
     client_id: str = Field(min_length=1, max_length=500, description="Id of the registered application.")
     client_secret: SecretStr | None = Field(default=None, description="Its secret; some applications have none.")
     refresh_token: SecretStr | None = Field(
@@ -37,14 +36,11 @@ class OAuth2(_Strict):
 
     @field_validator("token_url")
     @classmethod
-    def _encrypted(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.username or parts.password:
+    def _encrypted(cls, url: AnyHttpUrl) -> AnyHttpUrl:
+        if url.username or url.password:
             raise ValueError("must hold no user and password; they belong into client_id and client_secret")
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in THIS_MACHINE):
+        if url.scheme != "https" and url.host not in THIS_MACHINE:
             raise ValueError("must begin with https://, as it is sent the secret")
-        if not parts.hostname:
-            raise ValueError("must name a host, for example https://login.example.com/token")
         return url
 
     @model_validator(mode="after")

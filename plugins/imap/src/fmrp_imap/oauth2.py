@@ -21,6 +21,7 @@ def access_token(oauth2: OAuth2, timeout_s: float) -> str:
         FatalError: the endpoint refuses the client or its refresh token, or does not speak OAuth2.
         RetriableError: it is not reached, or busy.
     """
+    url = str(oauth2.token_url)
     form = {"client_id": oauth2.client_id, "grant_type": "client_credentials"}
     if oauth2.client_secret is not None:
         form["client_secret"] = oauth2.client_secret.get_secret_value()
@@ -30,16 +31,15 @@ def access_token(oauth2: OAuth2, timeout_s: float) -> str:
         form["scope"] = oauth2.scope
     try:
         # Never to another address: the form holds the secrets.
-        with httpx.stream("POST", oauth2.token_url, data=form, timeout=timeout_s, follow_redirects=False) as answer:
+        with httpx.stream("POST", url, data=form, timeout=timeout_s, follow_redirects=False) as answer:
             body = bytearray()
             for chunk in answer.iter_bytes():
                 body += chunk
                 if len(body) > _LARGEST_ANSWER:
-                    raise FatalError(f"oauth2.token_url {oauth2.token_url}: the answer is no token; is the URL right?")
+                    raise FatalError(f"oauth2.token_url {url}: the answer is no token; is the address right?")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        told = f"oauth2.token_url {oauth2.token_url} is not reached ({type(error).__name__})"
-        raise RetriableError(told) from None
-    return _token_of(oauth2.token_url, answer, bytes(body))
+        raise RetriableError(f"oauth2.token_url {url} is not reached ({type(error).__name__})") from None
+    return _token_of(url, answer, bytes(body))
 
 
 def _token_of(url: str, answer: httpx.Response, body: bytes) -> str:
