@@ -1,9 +1,10 @@
-"""A real IMAP server (Dovecot) in a folder of its own, and mailboxes on it for the conformance suite and the kill tests.
+"""A real IMAP server (Dovecot) in a folder of its own, and mailboxes on it, for the suite and the kill tests.
 
 One server serves the tests of a process: each takes a user of its own, whose mailbox is empty.
 """
 
 import atexit
+import contextlib
 import datetime
 import getpass
 import grp
@@ -103,7 +104,7 @@ class Dovecot:
 
     def __init__(self) -> None:
         if DOVECOT is None:
-            pytest.skip("the IMAP tests need Dovecot: apt-get install dovecot-imapd", allow_module_level=True)
+            pytest.skip("the tests of IMAP need Dovecot: apt-get install dovecot-imapd")
         # Not pytest's folder: the names of its sockets would be too long for the kernel.
         self.folder = Path(tempfile.mkdtemp(prefix="fmrp-imap-"))
         self.folder.chmod(0o755)
@@ -235,7 +236,6 @@ class Owner:
         self.link.delete(quoted(folder))
         self.create(folder)
         self.link.select("Backup")
-        # Higher numbers than before, and some lower ones that are not used.
         self.link.copy("1:*", quoted(folder))
         self.link.unselect()
         self.link.delete("Backup")
@@ -354,17 +354,13 @@ class CuttingProxy:
 
     def _pass_on(self, one: socket.socket, other: socket.socket, most: int | None) -> None:
         passed = 0
-        try:
+        with contextlib.suppress(OSError):
             while (chunk := one.recv(4096)) and (most is None or passed < most):
                 other.sendall(chunk)
                 passed += len(chunk)
-        except OSError:
-            pass
         for link in (one, other):
-            try:
+            with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 @cache
@@ -479,8 +475,7 @@ class MailboxSource(SourceUnderTest):
             self.config(port=free_port()),
             self.config(ca_certificate=None),
             self.config(folder="Missing"),
-            self.config(when_done="move", move_to="Missing"),
-        ][:4]
+        ]
 
     def silent_config(self, host: str, port: int) -> BaseModel | None:
         return self.config(host=host, port=port, timeout_s=1)
