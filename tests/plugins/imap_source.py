@@ -9,7 +9,6 @@ import datetime
 import getpass
 import grp
 import imaplib
-import ipaddress
 import itertools
 import json
 import os
@@ -39,6 +38,7 @@ from pydantic import BaseModel
 from fmrp_imap import ImapConfig
 from fmrp_sdk.testing import Content, SourceUnderTest
 
+HOST = "localhost"
 PASSWORD = 'a good "password" of \\ 2026'
 UMLAUTS = "Überraschung 2026"
 CLIENT_SECRET = "the secret of the application"
@@ -151,7 +151,7 @@ class Dovecot:
     def client(self) -> imaplib.IMAP4_SSL:
         """A link as any mail program has it."""
         context = ssl.create_default_context(cadata=self.certificate)
-        return imaplib.IMAP4_SSL("localhost", self.port, ssl_context=context, timeout=10)
+        return imaplib.IMAP4_SSL(HOST, self.port, ssl_context=context, timeout=10)
 
     def _greets(self) -> bool:
         try:
@@ -201,7 +201,7 @@ class Owner:
     def fields(self) -> dict[str, Any]:
         """The same as JSON."""
         return {
-            "host": "localhost",
+            "host": HOST,
             "port": self.server.port,
             "ca_certificate": self.server.certificate,
             "user": self.user,
@@ -399,10 +399,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def write_certificate(folder: Path, host: str = "localhost") -> str:
+def write_certificate(folder: Path) -> str:
     """Key and certificate of a server, signed by itself, as key.pem and cert.pem; returns the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
@@ -412,9 +412,7 @@ def write_certificate(folder: Path, host: str = "localhost") -> str:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
     )

@@ -88,11 +88,11 @@ def test_no_change_can_be_sent_through_our_link(owner: Owner) -> None:
                 change(link)
         link.select("Orders", readonly=True)
         assert link.uid("SEARCH", "ALL")[1] == [b"1 2 3 4"], "the link goes on"
-        # Were it sent all the same, the server would refuse: the folder is opened for reading.
-        link._allowed = frozenset({"UID", "UID STORE", "UID MOVE", "EXPUNGE", "LOGOUT"})
-        assert link.uid("STORE", "1", "+FLAGS", r"(\Seen)")[0] == "NO"
-        assert link.uid("MOVE", "1", "Done")[0] == "NO"
-        assert link.expunge()[0] == "NO"
+        # Were these sent all the same, the server would pass over them: the folder is opened for reading. A MOVE it
+        # would carry out, so it is our link that must not send one.
+        link._allowed = frozenset({"UID STORE", "EXPUNGE", "LOGOUT"})
+        for name in ("UID STORE", "EXPUNGE"):
+            _CHANGES[name](link)
     assert (owner.status("Orders"), owner.flags("Orders")) == before
 
 

@@ -5,7 +5,8 @@ import socket
 import ssl
 from typing import Any
 
-# What is asked of a server that is only read. EXAMINE opens a folder so that the server refuses changes as well.
+# What is asked of a server that is only read. EXAMINE opens a folder for reading, but does not do alone: Dovecot 2.3
+# carries out a MOVE in such a folder, and APPEND and the like need no open folder at all.
 _READING = frozenset(
     {
         "CAPABILITY",
@@ -28,7 +29,7 @@ class NotAllowed(Exception):
     """A command that would change the mailbox, on a link that is for reading. It was not sent."""
 
 
-class AnswerTooLarge(imaplib.IMAP4.abort):
+class AnswerTooLarge(Exception):
     """The server sends more than it was asked for, or than is taken."""
 
 
