@@ -103,8 +103,8 @@ class Dovecot:
     """Started when made; `kill` ends it as a loss of power does, `start` brings it back at the same ports."""
 
     def __init__(self) -> None:
-        if DOVECOT is None:
-            pytest.skip("the tests of IMAP need Dovecot: apt-get install dovecot-imapd")
+        if not _has_dovecot():
+            pytest.skip("the tests of IMAP need Dovecot 2.3: apt-get install dovecot-imapd")
         # Not pytest's folder: the names of its sockets would be too long for the kernel.
         self.folder = Path(tempfile.mkdtemp(prefix="fmrp-imap-"))
         self.folder.chmod(0o755)
@@ -361,6 +361,14 @@ class CuttingProxy:
         for link in (one, other):
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
+
+
+def _has_dovecot() -> bool:
+    """Whether it is there, of the version whose configuration this is."""
+    if DOVECOT is None or not (Path(DOVECOT).parents[1] / "lib/dovecot/imap").exists():
+        return False
+    told = subprocess.run([DOVECOT, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+    return told.startswith("2.3.")
 
 
 @cache

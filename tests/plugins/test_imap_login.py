@@ -15,6 +15,8 @@ from pydantic import ValidationError
 
 from fmrp_imap import ImapConfig, ImapConnector
 from fmrp_imap.mail import received_at
+from fmrp_imap.mailbox import opened
+from fmrp_imap.state import MailState
 from fmrp_sdk import ConnectorError, FatalError, RetriableError
 from fmrp_sdk.testing.readings import Reader
 
@@ -189,7 +191,9 @@ def scripted(answers: dict[str, str], greeting: str = "* OK ready") -> Iterator[
         listener.close()
 
 
-HEADERS = '* 1 FETCH (UID 1 INTERNALDATE "01-Mar-2026 06:00:00 +0000" RFC822.SIZE 9 BODY[HEADER] {2}\r\n\r\n)\r\nTAG OK done'
+HEADERS = (
+    '* 1 FETCH (UID 1 INTERNALDATE "01-Mar-2026 06:00:00 +0000" RFC822.SIZE 9 BODY[HEADER] {2}\r\n\r\n)\r\nTAG OK done'
+)
 
 
 @pytest.mark.parametrize(
@@ -229,12 +233,39 @@ def test_the_wait_that_microsoft_asks_for_is_kept() -> None:
             "takes no password by this link",
         ),
         ({"EXAMINE": "TAG OK [READ-ONLY]"}, "* OK hello", "no UIDs"),
+        ({"LOGIN": "TAG NO [AUTHENTICATIONFAILED] Try again"}, "* OK hello", "check user and password"),
         ({"LOGIN": f"TAG NO {PASSWORD} is wrong"}, "* OK hello", r"'\(secret\) is wrong': check user and password"),
     ],
 )
 def test_what_a_server_does_not_offer_is_fatal(answers: dict[str, str], greeting: str, told: str) -> None:
     with scripted(answers, greeting) as config, pytest.raises(FatalError, match=told):
         reader(config).read()
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "told"),
+    [
+        ({"SELECT": "* OK [UIDVALIDITY 7] valid\r\nTAG OK [READ-ONLY] done"}, FatalError, "me may only read 'INBOX'"),
+        (
+            {"UID STORE": "TAG NO [NOPERM] not yours"},
+            FatalError,
+            "refuses .*when_done = seen asks '.NOPERM. not yours'",
+        ),
+        ({"UID STORE": "TAG NO [INUSE] later"}, RetriableError, "does not mark mails for now"),
+        ({"SELECT": "* OK [UIDVALIDITY 8] valid\r\nTAG OK done", "UID STORE": "TAG BAD"}, None, ""),
+    ],
+)
+def test_marks_that_a_server_refuses(answers: dict[str, str], kind: type[ConnectorError] | None, told: str) -> None:
+    usual = {"SELECT": "* OK [UIDVALIDITY 7] valid\r\nTAG OK done"}
+    with scripted(usual | answers) as config:
+        marking = ImapConfig.model_validate({**config.model_dump(), "password": PASSWORD, "when_done": "seen"})
+        with opened(marking) as found:
+            state = MailState(found.name, found.uidvalidity).after_taken(1, "of mail 1", mark=True).dump()
+        if kind is None:
+            reader(marking).settle(state)  # numbered anew this very moment: nothing is marked
+            return
+        with pytest.raises(kind, match=told):
+            reader(marking).settle(state)
 
 
 def test_no_password_is_sent_where_starttls_is_not_offered() -> None:

@@ -14,9 +14,7 @@ from fmrp_imap.oauth2 import access_token
 from fmrp_sdk import FatalError, RetriableError
 
 # Codes (RFC 5530) and words of refusals that pass by themselves.
-_PASSING = re.compile(
-    r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG|THROTTLED)\b|too many|temporar|try again", re.IGNORECASE
-)
+_PASSING = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG)\b|too many|temporar|throttled", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]+")
 _LONGEST_QUOTE = 200
 # Shorter ones are parts of words.
@@ -135,7 +133,7 @@ def _log_in(client: ReadingClient, config: ImapConfig, where: str) -> None:
     client.state = "AUTH"
     # Most servers tell of what they can only once they know who asks.
     kind, answer = client.capability()
-    client.capabilities = tuple(str(answer[-1], "ascii", "replace").upper().split())
+    client.capabilities = tuple(b" ".join(filter(None, answer)).decode("ascii", "replace").upper().split())
 
 
 def _by_password(client: ReadingClient, user: str, password: str, where: str) -> tuple[str, list[Any]]:
@@ -168,7 +166,7 @@ def _authenticated(client: ReadingClient, mechanism: str, credentials: bytes) ->
 
 def _close(client: ReadingClient) -> None:
     """Log out if the server still listens, and let go of the link in any case."""
-    with suppress(OSError, imaplib.IMAP4.error):
+    with suppress(OSError, imaplib.IMAP4.error, AnswerTooLarge):
         client.sock.settimeout(2.0)
         client.logout()
     with suppress(OSError):
