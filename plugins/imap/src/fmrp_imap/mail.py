@@ -20,7 +20,7 @@ _UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 _INTERNALDATE = re.compile(r"\s*(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d:\d\d:\d\d [+-]\d{4})")
 # Of a From header, which tells of one sender, rarely of two.
 _LONGEST_FROM = 10_000
-_LONGEST_HEAD = 1 << 20
+_LONGEST_HEAD = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
