@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from imap_source import mail, shared_server
+from imap_server import shared_server
+from imap_source import mail
 from kills import as_csv
 
 

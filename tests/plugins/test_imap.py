@@ -11,7 +11,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from imap_source import T0, CuttingProxy, Dovecot, MailboxSource, Owner, mail, shared_server
+from imap_neighbours import CuttingProxy
+from imap_server import T0, Dovecot, Owner, shared_server
+from imap_source import MailboxSource, mail
 
 from fmrp_imap import ImapConfig, ImapConnector
 from fmrp_imap.mailbox import opened
@@ -188,6 +190,7 @@ def _nested(levels: int) -> bytes:
             b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + b"--b\r\n\r\nx\r\n" * 2_000, id="many parts"
         ),
         pytest.param(b"Content-Type: multipart/mixed\r\n\r\nno boundary", id="no boundary"),
+        pytest.param(b"From: " + b'"' * 300_000 + b"\r\nSubject: " + b"(" * 300_000 + b"\r\n\r\n", id="long headers"),
         pytest.param(b"\x00\xff\xfe: \x00\r\n\r\n\x00", id="no text"),
         pytest.param(b"From: <<<@>>>,\x80(((\r\nSubject: =?x?q?=ff?=\r\nDate: never\r\n\r\n", id="headers"),
         pytest.param(
@@ -205,6 +208,13 @@ def test_a_hostile_mail_stops_none_after_it(owner: Owner, hostile: bytes) -> Non
     given = reader(owner.config()).read()
     assert ("sound.csv", CSV) in contents(given)
     assert contents(reader(owner.config()).read(given[-1].state)) == []
+
+
+def test_senders_that_cannot_be_read_fit_no_filter(owner: Owner) -> None:
+    for sender in (b"(" * 4_000, b"a:" * 2_000, b'"' * 4_000, b"<@a:" * 1_000, b""):
+        owner.put(b"From: " + sender + b"\r\n" + mail(("hostile.csv", b"x"), sender="x").as_bytes())
+    owner.put(mail(("sound.csv", b"x")))
+    assert names(owner.config(senders=["@plant.example"])) == ["sound.csv"]
 
 
 # -- where reading goes on -----------------------------------------------------------------------------------------

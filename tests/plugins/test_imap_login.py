@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from imap_source import CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, UMLAUTS, Owner, TokenEndpoint, mail, shared_server
-from imap_source import write_certificate as new_certificate
+from imap_neighbours import CLIENT_SECRET, REFRESH_TOKEN, TokenEndpoint
+from imap_server import PASSWORD, UMLAUTS, Owner, shared_server, write_certificate
+from imap_source import mail
 from pydantic import ValidationError
 
 from fmrp_imap import ImapConfig, ImapConnector
@@ -67,7 +68,7 @@ def test_what_no_further_attempt_changes_is_fatal_and_names_the_field(
 
 def test_the_certificate_must_be_that_of_the_host(owner: Owner, tmp_path: Any) -> None:
     with pytest.raises(FatalError, match="not trusted"):
-        reader(owner.config(ca_certificate=new_certificate(tmp_path))).read()
+        reader(owner.config(ca_certificate=write_certificate(tmp_path))).read()
     with pytest.raises(FatalError, match=r"not trusted .*[Mm]ismatch.*check host"):
         reader(owner.config(host="127.0.0.1")).read()
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from imap_source import Owner, mail, shared_server
+from imap_server import Owner, shared_server
+from imap_source import mail
 
 from fmrp_imap import ImapConfig, ImapConnector
 from fmrp_imap.client import NotAllowed, ReadingClient

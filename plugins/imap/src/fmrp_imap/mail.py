@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 _INTERNALDATE = re.compile(r"\s*(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d:\d\d:\d\d [+-]\d{4})")
 # Of a From header, which tells of one sender, rarely of two.
-_LONGEST_FROM = 10_000
+_LONGEST_FROM = 4_096
 _LONGEST_HEAD = 256 << 10
 
 
@@ -42,7 +42,11 @@ class Overview:
         """The addresses in From, in lower case."""
         parsed = BytesHeaderParser().parsebytes(self.headers)
         given = [str(value)[:_LONGEST_FROM] for value in parsed.get_all("From", [])]
-        return [address.lower() for _, address in getaddresses(given) if address]
+        try:
+            return [address.lower() for _, address in getaddresses(given) if address]
+        except RecursionError:
+            log.warning("the sender of mail %d cannot be read", self.uid)
+            return []
 
     def fits(self, config: ImapConfig) -> bool:
         """Whether sender and subject are as the configuration asks."""

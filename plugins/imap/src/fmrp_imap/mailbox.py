@@ -22,7 +22,8 @@ from fmrp_sdk import FatalError, RetriableError, SkippableError
 _UID = re.compile(r"\bUID (\d+)")
 _SIZE = re.compile(r"\bRFC822\.SIZE (\d+)")
 _RECEIVED = re.compile(r'\bINTERNALDATE "([^"]*)"')
-_OVERVIEW = "(UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)])"
+# Of sender and subject no more than real ones have: some mails of one answer may have megabytes.
+_OVERVIEW = "(UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM SUBJECT)]<0.8192>)"
 _FLAGS = {"seen": r"\Seen", "flag": r"\Flagged"}
 _UNMARKED = {"seen": "UNSEEN", "flag": "UNFLAGGED"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
