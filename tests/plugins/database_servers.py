@@ -135,7 +135,10 @@ class DatabaseServer(ABC):
 
 
 class PostgresServer(DatabaseServer):
-    """PostgreSQL 16 from its wheel, which is built without TLS. Nothing of a test has to outlive the machine: it does not wait for the disk."""
+    """PostgreSQL 16 from its wheel, which is built without TLS.
+
+    Nothing of a test has to outlive the machine: it does not wait for the disk.
+    """
 
     @property
     def _binaries(self) -> Path:
@@ -162,8 +165,10 @@ class PostgresServer(DatabaseServer):
         password = self.folder / "password"
         password.write_text(ADMIN_PASSWORD)
         subprocess.run(
-            [self._binaries / "initdb", "-D", data, "-U", "postgres", "--pwfile", password, "-A", "scram-sha-256"]
-            + ["--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
+            [
+                *(self._binaries / "initdb", "-D", data, "-U", "postgres", "--pwfile", password),
+                *("-A", "scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"),
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             user=self._user,
@@ -205,14 +210,12 @@ class PostgresServer(DatabaseServer):
 class MariaDbServer(DatabaseServer):
     """MariaDB from Debian's package."""
 
-    @property
-    def _user(self) -> str | None:
-        return None
-
     def _install(self) -> None:
         subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", *self._as_root()]
-            + ["--auth-root-authentication-method=normal", "--skip-test-db"],
+            [
+                *("mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", *self._as_root()),
+                *("--auth-root-authentication-method=normal", "--skip-test-db"),
+            ],
             check=True,
             capture_output=True,
         )

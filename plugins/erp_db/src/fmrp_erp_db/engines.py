@@ -182,7 +182,8 @@ def _sqlite(config: ErpDbConfig, deadline: Deadline) -> sqlite3.Connection:
 
 def _sqlite_authorizer(action: int, first: str | None, second: str | None, *_: str | None) -> int:
     if action == sqlite3.SQLITE_PRAGMA:
-        return sqlite3.SQLITE_OK if first in _SQLITE_PRAGMAS else sqlite3.SQLITE_DENY
+        is_inspection = first in _SQLITE_PRAGMAS or (first == "read_uncommitted" and second is None)
+        return sqlite3.SQLITE_OK if is_inspection else sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION and second == "load_extension":
         return sqlite3.SQLITE_DENY
     return sqlite3.SQLITE_OK if action in _SQLITE_ALLOWED else sqlite3.SQLITE_DENY

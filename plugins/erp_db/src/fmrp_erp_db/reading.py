@@ -142,7 +142,7 @@ class StreamReading:
     def _pages(
         self, state: StreamState, after: tuple[Scalar, ...] | None, low: Scalar | None, floor: Scalar | None
     ) -> Iterator[Page]:
-        """From `after`, else `low`, to `state.upper`. What was given is dropped; from `floor` on, rows are remembered."""
+        """From `after`, else `low`, to `state.upper`. What was given is dropped; from `floor` on all is noted."""
         tail, known, recent = state.tail, Counter(state.known), list[bytes]()
         is_first, is_done, stuck = True, False, 0
         while not is_done:
