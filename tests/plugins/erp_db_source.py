@@ -55,6 +55,14 @@ class DatabaseSource(SourceUnderTest):
         """What is read."""
         return [ITEMS, ORDERS]
 
+    def table(self, name: str) -> str:
+        """A table as a stream names it."""
+        return name
+
+    def quoted(self, name: str) -> str:
+        """Any name as statements write it."""
+        return f'"{name}"'
+
     def config(self, **changes: Any) -> ErpDbConfig:
         """With both streams, two rows at a time; `changes` override fields."""
         return ErpDbConfig.model_validate(
@@ -170,16 +178,17 @@ class PostgresSource(ServerSource):
         return postgres_server()
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        return self.server.execute(f"SET search_path TO {self.schema}", *statements)
+        return self.server.execute(f"SET ROLE {READER}", f"SET search_path TO {self.schema}", *statements)
 
     def tables(self) -> list[str]:
         role = f"CREATE ROLE {READER} LOGIN PASSWORD '{READER_PASSWORD}'"
-        return [
+        self.server.execute(
             f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
             f"CREATE SCHEMA {self.schema} AUTHORIZATION {READER}",
+        )
+        return [
             "CREATE TABLE items (id int PRIMARY KEY, code text, price numeric(10,2), changed_at timestamptz)",
             "CREATE TABLE orders (id bigint PRIMARY KEY, item_id int, qty numeric(12,3))",
-            f"GRANT ALL ON ALL TABLES IN SCHEMA {self.schema} TO {READER}",
         ]
 
     def settings(self) -> dict[str, Any]:
@@ -188,10 +197,13 @@ class PostgresSource(ServerSource):
             **{"user": READER, "password": READER_PASSWORD, "tls": "off", "db_schema": self.schema},
         }
 
+    def table(self, name: str) -> str:
+        return f"{self.schema}.{name}"
+
     def streams(self) -> list[dict[str, Any]]:
         query = ORDERS["query"].replace("orders o", f"{self.schema}.orders o")
         query = query.replace("items i", f"{self.schema}.items i")
-        return [{**ITEMS, "table": f"{self.schema}.items"}, {**ORDERS, "query": query}]
+        return [{**ITEMS, "table": self.table("items")}, {**ORDERS, "query": query}]
 
     def time(self, changed_at: datetime) -> str:
         return changed_at.isoformat()
@@ -224,6 +236,9 @@ class MariaDbSource(ServerSource):
             "CREATE TABLE items (id int PRIMARY KEY, code varchar(40), price decimal(10,2), changed_at datetime(6))",
             "CREATE TABLE orders (id bigint PRIMARY KEY, item_id int, qty decimal(12,3))",
         ]
+
+    def quoted(self, name: str) -> str:
+        return f"`{name}`"
 
     def item(self, number: int, changed_at: datetime) -> Mapping[str, Any]:
         return {**super().item(number, changed_at), "changed_at": changed_at.replace(tzinfo=None)}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -96,7 +96,7 @@ def _converter(arrow_type: pa.DataType) -> Callable[[Any], Any]:
 
 
 def as_text(value: Any) -> str:
-    """A value as text that loses nothing: bytes in hexadecimal, times in ISO form, structures as JSON."""
+    """A value as text: bytes in hexadecimal, structures as JSON, times as 2024-01-31 08:00:00, in UTC if with a zone."""
     for types, text_of in _TEXTS:
         if isinstance(value, types):
             return text_of(value)
@@ -108,9 +108,15 @@ _TEXTS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
     (bool, lambda value: "true" if value else "false"),
     (Decimal, lambda value: format(value, "f")),
     ((bytes, bytearray, memoryview), lambda value: bytes(value).hex()),
-    (date, lambda value: value.isoformat()),  # and datetime, which is one
+    (datetime, lambda value: _in_utc(value).isoformat(sep=" ")),  # before date, which it is too
+    (date, lambda value: value.isoformat()),
     ((dict, list), lambda value: json.dumps(value, default=str, ensure_ascii=False)),
 )
+
+
+def _in_utc(value: datetime) -> datetime:
+    """As Arrow's columns of times with a zone are told on: in UTC, without it."""
+    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
 
 
 def _finite(value: Decimal) -> Decimal | None:

@@ -121,7 +121,7 @@ class ErpDbConfig(BaseModel):
         default=None, max_length=200, description="Schema whose tables are offered; none: the log-in's default schema."
     )
     connect_timeout_s: int = Field(default=15, ge=1, le=300, description="Seconds to wait for a connection.")
-    statement_timeout_s: int = Field(default=300, ge=1, le=7200, description="Seconds any one statement may take.")
+    statement_timeout_s: int = Field(default=100, ge=1, le=7200, description="Seconds any one statement may take.")
     chunk_rows: int = Field(default=20_000, ge=1, le=100_000, description="Rows read at a time.")
     streams: tuple[StreamConfig, ...] = Field(
         default=(), max_length=100, description="What is read, in this order: items before stock before orders."

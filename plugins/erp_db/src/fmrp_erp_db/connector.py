@@ -12,7 +12,7 @@ from fmrp_erp_db.discovery import offers
 from fmrp_erp_db.reading import StreamReading, read_round
 from fmrp_erp_db.session import Session, open_session
 from fmrp_erp_db.state import DbState, StreamState
-from fmrp_sdk import Batch, CheckResult, ConnectorError, StreamInfo
+from fmrp_sdk import Batch, CheckResult, ConnectorError, FatalError, StreamInfo
 
 
 class ErpDbConnector:
@@ -24,13 +24,19 @@ class ErpDbConnector:
     config_model: ClassVar[type[BaseModel]] = ErpDbConfig
 
     def check(self, config: ErpDbConfig) -> CheckResult:
-        """Whether the database answers, the log-in has not too much power, and each stream's columns are there."""
+        """Whether the database answers, the log-in has not too much power, and each stream can be read as told."""
+        problems: list[str] = []
         try:
             with open_session(config) as session:
                 for stream in config.streams:
-                    StreamReading(session, config, stream, StreamState())
+                    try:
+                        StreamReading(session, config, stream, StreamState()).verify()
+                    except FatalError as error:
+                        problems.append(str(error))
         except ConnectorError as error:
             return CheckResult(False, str(error))
+        if problems:
+            return CheckResult(False, "; ".join(problems))
         where = str(config.path) if config.dialect == "sqlite" else f"{config.database} on {config.host}"
         return CheckResult(True, f"{where}: {len(config.streams)} stream(s) can be read; the session cannot write")
 

@@ -62,6 +62,9 @@ def engine_for(config: ErpDbConfig, deadline: Deadline) -> Iterator[sa.Engine]:
                 f"the driver for {config.dialect} is not installed: pip install 'fmrp-erp-db[{config.dialect}]'"
             ) from error
         sa.event.listen(engine, "connect", _preparation(config))
+        if config.dialect == "mysql":
+            # Not by the session's default alone: a function that a query calls may change that for the next transaction.
+            sa.event.listen(engine, "begin", _begin_read_only)
         try:
             yield engine
         finally:
@@ -165,6 +168,10 @@ def _preparation(config: ErpDbConfig) -> Callable[[Any, Any], None]:
             connection._read_timeout = config.statement_timeout_s + MARGIN_S  # the driver has no public way
 
     return prepare
+
+
+def _begin_read_only(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("START TRANSACTION READ ONLY")
 
 
 def _sqlite(config: ErpDbConfig, deadline: Deadline) -> sqlite3.Connection:

@@ -5,12 +5,13 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-import sqlalchemy as sa
+import pyarrow as pa
 
-from fmrp_erp_db.columns import MYSQL_TIMESTAMP, Columns, Description
+from fmrp_erp_db.columns import MYSQL_TIMESTAMP, Columns
 from fmrp_erp_db.config import ErpDbConfig, StreamConfig
 from fmrp_erp_db.session import Row, Session
 from fmrp_erp_db.state import MAX_KNOWN, DbState, StreamState, digest_of
@@ -32,38 +33,45 @@ class Page:
     is_first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A batch that waits until it is known whether another of its stream follows."""
-
-    stream: StreamConfig
-    records: RecordsBatch
-
-
 def read_round(session: Session, config: ErpDbConfig, state: DbState) -> Iterator[Batch]:
-    """Each stream once, in their order; a round that was broken off is gone on with where it was."""
+    """What is new in each stream, in their order. One that cannot be read does not keep the others from being read.
+
+    FatalError, after all others were read: what is wrong with those that cannot be.
+    """
     state = state.only(stream.name for stream in config.streams)
-    names = [stream.name for stream in config.streams]
-    begin = names.index(state.at) if state.at in names else 0
-    held: _Held | None = None
-    for stream in config.streams[begin:]:
-        reading = StreamReading(session, config, stream, state.streams.get(stream.name, StreamState()))
-        for page in reading.pages():
-            is_snapshot = stream.mode == "snapshot"
-            if page.rows or (is_snapshot and page.is_first):
-                if held is not None:
-                    yield Batch(_marked(held, is_last=held.stream is not stream), state.dump())
-                held = _Held(stream, RecordsBatch(stream.name, reading.columns.batch(page.rows), is_snapshot))
-            state = state.with_stream(stream.name, page.state, at=stream.name)
-        following = names[names.index(stream.name) + 1 :]
-        state = replace(state, at=following[0] if following else None)
+    refused: list[str] = []
+    for stream in config.streams:
+        is_whole = True
+        try:
+            for records, after in _stream_batches(session, config, stream, state.streams.get(stream.name)):
+                state = state.with_stream(stream.name, after)
+                is_whole = records.is_last
+                yield Batch(records, state.dump())
+        except FatalError as error:
+            if not is_whole:  # nothing may follow half a snapshot: it would be taken for a whole one
+                raise
+            refused.append(str(error))
+    if refused:
+        raise FatalError("; ".join(refused))
+
+
+def _stream_batches(
+    session: Session, config: ErpDbConfig, stream: StreamConfig, before: StreamState | None
+) -> Iterator[tuple[RecordsBatch, StreamState]]:
+    """Batches of one stream with its state after each. One is held back until it is known whether another follows."""
+    reading = StreamReading(session, config, stream, before or StreamState())
+    is_snapshot = stream.mode == "snapshot"
+    held: RecordsBatch | None = None
+    state = reading.before
+    for page in reading.pages():
+        if page.rows or (is_snapshot and page.is_first):
+            if held is not None:
+                yield replace(held, is_last=not is_snapshot), state
+            held = RecordsBatch(stream.name, reading.records(page.rows), is_snapshot)
+        if not is_snapshot:  # which is told from its beginning on, or not at all
+            state = page.state
     if held is not None:
-        yield Batch(_marked(held, is_last=True), state.dump())
-
-
-def _marked(held: _Held, *, is_last: bool) -> RecordsBatch:
-    """Only a snapshot has an end that means something: an incremental batch is whole by itself."""
-    return replace(held.records, is_last=is_last or held.stream.mode == "incremental")
+        yield held, state
 
 
 class StreamReading:
@@ -82,38 +90,53 @@ class StreamReading:
         self._keys = stream.key or self._primary_key()
         self._order = ((stream.cursor,) if stream.cursor else ()) + tuple(k for k in self._keys if k != stream.cursor)
         self._names = self._selected()
-        self.columns = Columns.described([self._description[name] for name in self._names], session.dialect)
+        self._columns = Columns.described([self._description[name] for name in self._names], session.dialect)
         self._statements = StreamStatements(stream, session.dialect, tuple(self._description))
         identity = _identity(config, stream, self._order)
         self._before = before if before.identity == identity else StreamState(identity)
         self._places = [self._names.index(name) for name in self._order]
 
     @property
-    def description(self) -> dict[str, Description]:
-        """What the server says of each column."""
-        return dict(self._description)
+    def before(self) -> StreamState:
+        """The state that this reading goes on from."""
+        return self._before
 
-    @property
-    def order(self) -> tuple[str, ...]:
-        """Cursor and key."""
-        return self._order
+    def verify(self) -> None:
+        """Whether cursor, lag, start and key can be used, by one row, if there is one. FatalError: they cannot."""
+        with self._named():
+            found = self._session.first(self._statements.sample(self._order), self._doing)
+            if found is None:
+                return
+            for name, value in zip(self._order, found, strict=True):
+                kind_of(value, name)
+            if (cursor := self._stream.cursor) is not None:
+                moved_back(found[0], self._stream.lag, cursor)
+                if self._stream.start is not None:
+                    parse_start(self._stream.start, found[0], cursor)
 
     def pages(self) -> Iterator[Page]:
         """Pages of new rows. After the last the stream is done; a page without rows only moves the state."""
-        try:
+        with self._named():
             self._refuse_incomplete()
             if self._stream.cursor is None:
-                yield from self._snapshot()
+                yield from self._pages(StreamState(self._before.identity), None, None, None)
             else:
                 yield from self._incremental(self._stream.cursor)
+
+    def records(self, rows: Sequence[Row]) -> pa.RecordBatch:
+        """Rows as Arrow. FatalError: a value does not fit its column's type."""
+        with self._named():
+            return self._columns.batch(rows)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors tell of which stream they are."""
+        try:
+            yield
         except FatalError as error:
             if str(error).startswith(self._doing):
                 raise
             raise FatalError(f"{self._doing}: {error}") from None
-
-    def _snapshot(self) -> Iterator[Page]:
-        before = self._before
-        yield from self._pages(replace(before, known=()), before.after, None, None)
 
     def _incremental(self, cursor: str) -> Iterator[Page]:
         before, lag = self._before, self._stream.lag
@@ -122,14 +145,9 @@ class StreamReading:
             return
         floor = moved_back(upper, lag, cursor)
         start = parse_start(self._stream.start, upper, cursor) if self._stream.start else None
-        if before.upper is None:
-            yield from self._pages(replace(before, upper=upper), None, start, floor)
-            return
-        if kind_of(before.upper, cursor) != kind_of(upper, cursor):
-            raise FatalError(f"column {cursor!r} has another type than when it was last read; reset the source")
-        safe = moved_back(before.upper, lag, cursor)
-        if lies_before(upper, safe):
-            log.warning("%s: the newest cursor lies before what was read: was a backup restored?", self._doing)
+        safe = self._safe(cursor, upper)
+        if before.upper is None or safe is None:
+            yield from self._pages(StreamState(before.identity, upper), None, start, floor)
             return
         # What lies before the lag was complete when that reading began: there, the last row is where to go on. Nearer
         # to its end rows may have been committed since, before that row: the lag is read again.
@@ -138,6 +156,23 @@ class StreamReading:
         else:
             low = start if start is not None and lies_before(safe, start) else safe
             yield from self._pages(replace(before, upper=upper, tail=()), None, low, floor)
+
+    def _safe(self, cursor: str, upper: Scalar) -> Scalar | None:
+        """Before this the last reading has left nothing out; None where all is to be read. FatalError: another type."""
+        last = self._before.upper
+        if last is None:
+            return None
+        if kind_of(last, cursor) != kind_of(upper, cursor) or _has_zone(last) != _has_zone(upper):
+            raise FatalError(f"column {cursor!r} has another type than when it was last read; reset the source")
+        safe = moved_back(last, self._stream.lag, cursor)
+        if lies_before(upper, safe):
+            # Rows that come now may have cursors that were read past.
+            log.warning(
+                "%s: the newest %s was %s and is %s now: all is read again. Was a backup restored, or were rows deleted?",
+                *(self._doing, cursor, last, upper),
+            )
+            return None
+        return safe
 
     def _pages(
         self, state: StreamState, after: tuple[Scalar, ...] | None, low: Scalar | None, floor: Scalar | None
@@ -232,8 +267,7 @@ class StreamReading:
 
     def _primary_key(self) -> tuple[str, ...]:
         schema, table = self._stream.schema_and_table
-        key = tuple(sa.inspect(self._session.connection).get_pk_constraint(table, schema)["constrained_columns"])
-        self._session.connection.rollback()
+        key = self._session.primary_key(table, schema, self._doing)
         if not key:
             raise FatalError(f"{self._doing}: {self._stream.table} has no primary key; name its key columns")
         return key
@@ -244,6 +278,10 @@ class StreamReading:
             there = ", ".join(list(self._description)[:50])
             raise FatalError(f"{self._doing}: there is no column {', '.join(missing)}; there are {there}")
         return wanted
+
+
+def _has_zone(value: Scalar) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
 
 
 def _without(rows: Sequence[Row], tail: Sequence[bytes]) -> list[tuple[Row, bytes]]:

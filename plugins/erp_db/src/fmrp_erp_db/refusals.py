@@ -50,6 +50,11 @@ _MEANINGS: tuple[tuple[str, bool, str], ...] = (
     ),
     (r"\b42703\b|\b1054\b|no such column|Invalid column name|\b207\b", False, "there is no such column"),
     (
+        r"(date|timestamp) too (small|large)",
+        False,
+        "a date lies outside the years 1 to 9999; leave such rows out in a query, or CAST the date to text",
+    ),
+    (
         r"\b42\w{3}\b|\b1064\b|syntax error|near \"",
         False,
         "the database does not understand the query; try it there first",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from fmrp_erp_db.columns import Description
 from fmrp_erp_db.config import ErpDbConfig
@@ -34,10 +34,16 @@ _POWERS = {
         SELECT privilege_type FROM information_schema.user_privileges
         WHERE privilege_type IN ('FILE', 'SUPER') AND REPLACE(grantee, CHAR(39), '') = current_user()""",
     "mssql": """
-        SELECT role FROM (VALUES
+        SELECT held FROM (VALUES
             ('sysadmin', IS_SRVROLEMEMBER('sysadmin')), ('db_owner', IS_ROLEMEMBER('db_owner')),
             ('db_datawriter', IS_ROLEMEMBER('db_datawriter')), ('db_ddladmin', IS_ROLEMEMBER('db_ddladmin'))
-        ) AS held(role, has) WHERE has = 1""",
+        ) AS roles(held, has) WHERE has = 1
+        UNION ALL
+        SELECT TOP (1) 'INSERT, UPDATE or DELETE on ' + name FROM sys.objects
+        WHERE type IN ('U', 'V') AND 1 IN (
+            HAS_PERMS_BY_NAME(QUOTENAME(SCHEMA_NAME(schema_id)) + '.' + QUOTENAME(name), 'OBJECT', 'INSERT'),
+            HAS_PERMS_BY_NAME(QUOTENAME(SCHEMA_NAME(schema_id)) + '.' + QUOTENAME(name), 'OBJECT', 'UPDATE'),
+            HAS_PERMS_BY_NAME(QUOTENAME(SCHEMA_NAME(schema_id)) + '.' + QUOTENAME(name), 'OBJECT', 'DELETE'))""",
 }
 # The clock by which cursors are judged: with time zone, and as the server's own wall clock without one.
 _CLOCKS = {
@@ -74,6 +80,17 @@ class Session:
         """What the server says of the statement's columns."""
         with self._statement(statement, doing) as result:
             return list(result.cursor.description)
+
+    def primary_key(self, table: str, schema: str | None, doing: str) -> tuple[str, ...]:
+        """Columns of a table's primary key; none for a view, or a table without."""
+        try:
+            found = sa.inspect(self._connection).get_pk_constraint(table, schema)
+            self._connection.rollback()
+        except NoSuchTableError:
+            return ()
+        except SQLAlchemyError as error:
+            raise meaning_of(error, self._config, doing) from None
+        return tuple(found["constrained_columns"])
 
     def clocks(self, doing: str) -> Row:
         """Now, by the server: with time zone (UTC), and as its wall clock without."""
@@ -116,11 +133,13 @@ class Session:
         self._is_busy = True
         try:
             with self._watchdog():
-                result = self._connection.execute(statement)
                 try:
-                    yield result
+                    result = self._connection.execute(statement)
+                    try:
+                        yield result
+                    finally:
+                        result.close()
                 finally:
-                    result.close()
                     self._connection.rollback()
         except SQLAlchemyError as error:
             raise meaning_of(error, self._config, doing) from None

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fmrp_erp_db.values import Scalar, from_json, to_json
@@ -56,10 +56,9 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class DbState:
-    """All streams; `at` is the stream that a reading has come to, None between readings."""
+    """All streams by name."""
 
     streams: Mapping[str, StreamState] = field(default_factory=dict)
-    at: str | None = None
 
     @classmethod
     def load(cls, state: Mapping[str, Any] | None) -> Self:
@@ -71,21 +70,21 @@ class DbState:
             raise FatalError(f"the stored state has version {version!r}, this database connector reads {VERSION}")
         if not isinstance(streams, Mapping):
             raise FatalError("the stored state is damaged: 'streams' is missing; reset the source to read all again")
-        return cls({str(name): StreamState.load(name, each) for name, each in streams.items()}, state.get("at"))
+        return cls({str(name): StreamState.load(name, each) for name, each in streams.items()})
 
-    def with_stream(self, name: str, stream: StreamState, at: str | None) -> "DbState":
+    def with_stream(self, name: str, stream: StreamState) -> "DbState":
         """This state, further on in one stream."""
-        return replace(self, streams={**self.streams, name: stream}, at=at)
+        return DbState({**self.streams, name: stream})
 
     def only(self, names: Iterable[str]) -> "DbState":
         """This state without streams that are no longer configured."""
         kept = set(names)
-        return replace(self, streams={name: each for name, each in self.streams.items() if name in kept})
+        return DbState({name: each for name, each in self.streams.items() if name in kept})
 
     def dump(self) -> dict[str, Any]:
         """JSON-ready form."""
         stored = {name: each.dump() for name, each in sorted(self.streams.items())}
-        return {"version": VERSION, "streams": stored} | ({"at": self.at} if self.at is not None else {})
+        return {"version": VERSION, "streams": stored}
 
 
 def digest_of(row: Sequence[Any]) -> bytes:

@@ -34,6 +34,11 @@ class StreamStatements:
         """No rows, all columns."""
         return sa.select(sa.text("*")).select_from(self._from).where(sa.text("1 = 0"))
 
+    def sample(self, columns: Sequence[str]) -> sa.Select[Any]:
+        """Values of `columns` in any one row that has them all."""
+        found = [self._column(name).label(quoted_name(name, quote=True)) for name in columns]
+        return sa.select(*found).where(*(self._column(name).is_not(None) for name in columns)).limit(1)
+
     def newest(self, cursor: str, not_after: Scalar | None = None, like: Scalar | None = None) -> sa.Select[Any]:
         """The greatest cursor, of at most `not_after`. By order, as not every type has a maximum."""
         column = self._column(cursor, like)
