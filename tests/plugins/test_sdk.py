@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 import fmrp_sdk
 from fmrp_sdk import Batch, CheckResult, FileBatch, FileInfo, RecordsBatch, RetriableError, SkippableError, StreamInfo
+from fmrp_sdk.run import ConnectorRun
 from fmrp_sdk.testing import ConnectorSuite, Content, SourceUnderTest
 from fmrp_sdk.testing.readings import Reader
 from fmrp_sdk.testing.servers import silent_server
@@ -312,3 +313,26 @@ def test_a_source_that_leaves_something_out_is_none(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="spoil"):
         Half(tmp_path)
+
+
+def test_a_reading_that_is_cancelled_while_it_waits_cleans_up_after_itself(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+
+    class Waits(Asynchronous):
+        async def read(self, config: Any, state: Mapping[str, Any] | None) -> AsyncIterator[Batch]:  # type: ignore[override]
+            try:
+                done.append("asked")
+                await asyncio.Event().wait()
+                yield Batch(None, {})
+            finally:
+                for _ in range(10):  # as a connection does that is taken leave of
+                    await asyncio.sleep(0)
+                done.append("left")
+
+    run = ConnectorRun(Waits(), Config())
+    answer = run.next_batch(None)
+    with pytest.raises(TimeoutError):
+        answer.result(0.1)
+    assert run.close()
+    assert done == ["asked", "left"]
+    assert not caplog.records

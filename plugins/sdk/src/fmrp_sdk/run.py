@@ -55,8 +55,7 @@ class ConnectorRun:
 
     def close(self, patience_s: float = 5.0) -> bool:
         """End the reading and the thread. False: the connector did not let go in time, its thread is left behind."""
-        self._loop.call_soon_threadsafe(self._cancel_all)
-        ending = self._begin(self._end())
+        ending = self._begin(self._end(patience_s))
         # Also later, when a connector that hung lets go.
         ending.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         self._thread.join(patience_s)
@@ -87,11 +86,13 @@ class ConnectorRun:
             return await anext(self._batches, None)
         return next(self._batches, None)
 
-    def _cancel_all(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
+    async def _end(self, patience_s: float) -> None:
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
             task.cancel()
-
-    async def _end(self) -> None:
+        if under_way:
+            # They may close connections, which takes some turns; a generator cannot be closed while it is at work.
+            await asyncio.wait(under_way, timeout=patience_s)
         batches, self._batches = self._batches, None
         try:
             if (close := getattr(batches, "aclose", None)) is not None:
