@@ -26,8 +26,8 @@ class ErpDb:
         self.server.execute(
             f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
             f"CREATE SCHEMA {self.schema}",
-            f"CREATE TABLE {self.schema}.demand (id bigserial PRIMARY KEY, item text, day date, quantity numeric(12, 2),"
-            " revenue numeric(12, 2), changed_at timestamptz NOT NULL DEFAULT now())",
+            f"CREATE TABLE {self.schema}.demand (id bigserial PRIMARY KEY, item text, day date,"
+            " quantity numeric(12, 2), revenue numeric(12, 2), changed_at timestamptz NOT NULL DEFAULT now())",
             f"GRANT USAGE ON SCHEMA {self.schema} TO {READER}",
             f"GRANT SELECT ON {self.schema}.demand TO {READER}",
         )
@@ -42,12 +42,8 @@ class ErpDb:
 
     def put(self, number: int, rows: list[dict[str, Any]]) -> None:
         """Rows of one transaction, which have the same time of change."""
-        values = ", ".join(
-            f"('{row['item']}', '{row['day']}', {row['quantity']}, {row['revenue']})" for row in rows
-        )
-        self.server.execute(
-            f"INSERT INTO {self.schema}.demand (item, day, quantity, revenue) VALUES {values}"
-        )
+        values = ", ".join(f"('{row['item']}', '{row['day']}', {row['quantity']}, {row['revenue']})" for row in rows)
+        self.server.execute(f"INSERT INTO {self.schema}.demand (item, day, quantity, revenue) VALUES {values}")
 
     def close(self) -> None:
         """Remove the table; the server goes with the process."""

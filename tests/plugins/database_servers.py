@@ -229,7 +229,7 @@ class MariaDbServer(DatabaseServer):
             *(server, "--no-defaults", f"--datadir={self.folder / 'data'}", *self._as_root()),
             *(f"--socket={self.folder / 'socket'}", f"--port={self.port}", "--bind-address=127.0.0.1"),
             *(f"--ssl-cert={self.certificates.cert_file}", f"--ssl-key={self.certificates.key_file}"),
-            *("--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"),
+            *("--skip-log-bin", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"),
             *("--skip-name-resolve", "--max-connections=40", "--default-time-zone=+02:00"),
         ]
 

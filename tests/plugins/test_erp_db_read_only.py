@@ -64,7 +64,8 @@ POSTGRES_FUNCTIONS = [
     "CREATE FUNCTION opens() RETURNS int LANGUAGE plpgsql AS"
     " $$ BEGIN PERFORM set_config('default_transaction_read_only', 'off', false); RETURN 1; END $$",
     "CREATE FUNCTION opens_and_writes() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
-    " PERFORM set_config('transaction_read_only', 'off', false); INSERT INTO orders VALUES (99, 1, 1); RETURN 1; END $$",
+    " PERFORM set_config('transaction_read_only', 'off', false);"
+    " INSERT INTO orders VALUES (99, 1, 1); RETURN 1; END $$",
 ]
 MARIADB_FUNCTIONS = [
     "CREATE SEQUENCE numbers",

@@ -134,7 +134,9 @@ def test_cursors_of_every_kind_go_on_exactly_where_they_were(source: DatabaseSou
 
 
 def test_floating_point_cursors_are_refused_before_anything_is_read(source: DatabaseSource) -> None:
-    source.execute("CREATE TABLE floats (id int PRIMARY KEY, moved double precision)", "INSERT INTO floats VALUES (1, 0.1)")
+    source.execute(
+        "CREATE TABLE floats (id int PRIMARY KEY, moved double precision)", "INSERT INTO floats VALUES (1, 0.1)"
+    )
     reader = reader_of(source, {"name": "floats", "table": "floats", "cursor": "moved"})
     assert "floating-point" in reader.check().message
     with pytest.raises(FatalError, match="floating-point"):
@@ -144,7 +146,9 @@ def test_floating_point_cursors_are_refused_before_anything_is_read(source: Data
 def test_a_cursor_whose_type_changed_asks_for_a_reset(file_source: SqliteSource) -> None:
     state = reader_of(file_source, {**ITEMS, "cursor": "id", "key": ["id"], "lag": 0}).read()[-1].state
     file_source.execute("ALTER TABLE items RENAME COLUMN id TO was", "ALTER TABLE items RENAME COLUMN code TO id")
-    with pytest.raises(FatalError, match="stream items: column 'id' has another type than when it was last read; reset"):
+    with pytest.raises(
+        FatalError, match="stream items: column 'id' has another type than when it was last read; reset"
+    ):
         reader_of(file_source, {**ITEMS, "cursor": "id", "key": ["id"], "lag": 0}).read(state)
 
 
@@ -194,7 +198,8 @@ def test_a_window_of_more_rows_than_are_remembered_loses_none(file_source: Sqlit
     count = MAX_KNOWN + 500
     file_source.execute(
         "CREATE TABLE many (id INTEGER PRIMARY KEY, qty INTEGER)",
-        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) INSERT INTO many SELECT i, i FROM n",
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+        " INSERT INTO many SELECT i, i FROM n",
     )
     reader = reader_of(
         file_source, {"name": "many", "table": "many", "cursor": "id", "lag": 1_000_000}, chunk_rows=4_000

@@ -96,7 +96,7 @@ def _converter(arrow_type: pa.DataType) -> Callable[[Any], Any]:
 
 
 def as_text(value: Any) -> str:
-    """A value as text: bytes in hexadecimal, structures as JSON, times as 2024-01-31 08:00:00, in UTC if with a zone."""
+    """As text: bytes in hexadecimal, structures as JSON, times as 2024-01-31 08:00:00, those of a zone in UTC."""
     for types, text_of in _TEXTS:
         if isinstance(value, types):
             return text_of(value)

@@ -14,6 +14,8 @@ from fmrp_erp_db.session import Session, open_session
 from fmrp_erp_db.state import DbState, StreamState
 from fmrp_sdk import Batch, CheckResult, ConnectorError, FatalError, StreamInfo
 
+_CANCEL_AGAIN_S = 0.5
+
 
 class ErpDbConnector:
     """Reads rows that are new or changed, or whole tables, in chunks. Nothing is ever written to the database."""
@@ -63,9 +65,10 @@ class ErpDbConnector:
                     try:
                         batch = await asyncio.shield(following)
                     except asyncio.CancelledError:
-                        for session in opened:
-                            session.cancel()
-                        await asyncio.wait([following])
+                        while not following.done():  # the first word may come between two statements
+                            for session in opened:
+                                session.cancel()
+                            await asyncio.wait([following], timeout=_CANCEL_AGAIN_S)
                         following.exception()  # the statement's own end: nobody asks for it any more
                         raise
                     if batch is None:

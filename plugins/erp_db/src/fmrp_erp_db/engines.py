@@ -63,7 +63,7 @@ def engine_for(config: ErpDbConfig, deadline: Deadline) -> Iterator[sa.Engine]:
             ) from error
         sa.event.listen(engine, "connect", _preparation(config))
         if config.dialect == "mysql":
-            # Not by the session's default alone: a function that a query calls may change that for the next transaction.
+            # Not by the session's default alone: a function that a query calls may change that for later transactions.
             sa.event.listen(engine, "begin", _begin_read_only)
         try:
             yield engine

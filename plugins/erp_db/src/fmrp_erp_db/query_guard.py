@@ -50,7 +50,8 @@ def single_select(query: str, dialect: str) -> str:
         raise NotOneSelect("holds a backslash, which some databases read as an escape: leave it out")
     unquoted = _within_parentheses(query, {**_QUOTES, **_MORE_QUOTES[dialect]})
     if word := _WRITING.search(unquoted):
-        raise NotOneSelect(f"holds {' '.join(word[0].upper().split())}, which writes or locks; quote it if it is a name")
+        written = " ".join(word[0].upper().split())
+        raise NotOneSelect(f"holds {written}, which writes or locks; quote it if it is a name")
     if word := _ELSEWHERE.search(query):  # quoted too: it is a function's name all the same
         raise NotOneSelect(f"calls {word[0]}, which sends statements to another server: configure that as a source")
     return query.strip()
@@ -65,14 +66,14 @@ def _within_parentheses(query: str, quotes: dict[str, str]) -> str:
             closing = "" if character == closing else closing
             continue
         if character in quotes:
-            closing, character = quotes[character], " "
+            closing = quotes[character]
         elif character == "(":
             depth += 1
         elif character == ")":
             depth -= 1
             if depth < 0:
                 raise NotOneSelect("closes a parenthesis that it did not open")
-        unquoted.append(character)
+        unquoted.append(" " if closing else character)
     if closing:
         raise NotOneSelect(f"opens a quote and does not close it with {closing}")
     if depth:

@@ -168,7 +168,7 @@ class StreamReading:
         if lies_before(upper, safe):
             # Rows that come now may have cursors that were read past.
             log.warning(
-                "%s: the newest %s was %s and is %s now: all is read again. Was a backup restored, or were rows deleted?",
+                "%s: the newest %s was %s and is %s now, so all is read again: was a backup restored?",
                 *(self._doing, cursor, last, upper),
             )
             return None
@@ -192,9 +192,9 @@ class StreamReading:
                 yield Page(fresh, StreamState(state.identity, state.upper, None, (), kept), is_first)
                 return
             if read:
-                position = self._position(read[-1][0])
+                position = self._position(read[-1])
                 stuck = stuck + len(read) if position == after else 0
-                after, tail = position, (*tail, *(digest for _, digest in read[-_TAIL_ROWS:]))[-_TAIL_ROWS:]
+                after, tail = position, (*tail, *map(digest_of, read[-_TAIL_ROWS:]))[-_TAIL_ROWS:]
             if stuck > _TAIL_ROWS or not read:
                 raise FatalError(
                     f"more than {_TAIL_ROWS} rows have the same {' and '.join(self._order)}; name more key columns, "
@@ -205,17 +205,20 @@ class StreamReading:
             is_first = is_first and not fresh
 
     def _fresh(
-        self, read: Sequence[tuple[Row, bytes]], known: Counter[bytes], recent: list[bytes], floor: Scalar | None
+        self, read: Sequence[Row], known: Counter[bytes], recent: list[bytes], floor: Scalar | None
     ) -> list[Row]:
         """Rows that the last reading did not give. Each that it gave counts once: it may be there twice now."""
         fresh = []
         cursor_at = self._places[0]
-        for row, digest in read:
-            if floor is not None and not lies_before(row[cursor_at], floor):
+        for row in read:
+            is_recent = floor is not None and not lies_before(row[cursor_at], floor)
+            if not is_recent and not known:  # as most are: what needs no digest gets none
+                fresh.append(row)
+                continue
+            digest = digest_of(row)
+            if is_recent:
                 recent.append(digest)
-            if known[digest]:
-                known[digest] -= 1
-            else:
+            if not _taken_from(known, digest):
                 fresh.append(row)
         return fresh
 
@@ -284,17 +287,21 @@ def _has_zone(value: Scalar) -> bool:
     return isinstance(value, datetime) and value.tzinfo is not None
 
 
-def _without(rows: Sequence[Row], tail: Sequence[bytes]) -> list[tuple[Row, bytes]]:
-    """Rows with their digests, but for those that were met at the end of the page before."""
+def _without(rows: Sequence[Row], tail: Sequence[bytes]) -> list[Row]:
+    """Rows but for those that were met at the end of the page before, which can only be the first ones."""
     met = Counter(tail)
-    read = []
-    for row in rows:
-        digest = digest_of(row)
-        if met[digest]:
-            met[digest] -= 1
-        else:
-            read.append((row, digest))
-    return read
+    first = [row for row in rows[:_TAIL_ROWS] if not _taken_from(met, digest_of(row))]
+    return [*first, *rows[_TAIL_ROWS:]]
+
+
+def _taken_from(digests: Counter[bytes], digest: bytes) -> bool:
+    """Whether it was there; it is once less now."""
+    if not digests[digest]:
+        return False
+    digests[digest] -= 1
+    if not digests[digest]:
+        del digests[digest]
+    return True
 
 
 def _identity(config: ErpDbConfig, stream: StreamConfig, order: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The statements that are sent, for all dialects: pages by cursor and key, the newest cursor, the columns."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,8 @@ from sqlalchemy.types import NullType, TypeEngine
 from fmrp_erp_db.config import StreamConfig
 from fmrp_erp_db.query_guard import single_select
 from fmrp_erp_db.values import Scalar
+
+_NEAR = timedelta(seconds=1)
 
 
 class StreamStatements:
@@ -44,7 +46,9 @@ class StreamStatements:
         column = self._column(cursor, like)
         statement = sa.select(column.label(cursor)).where(self._column(cursor).is_not(None))
         if not_after is not None:
-            statement = statement.where(column <= self._value(not_after))
+            statement = statement.where(column <= self._value(not_after), *self._near(cursor, upper=not_after))
+        elif like is not None:
+            statement = statement.where(*self._near(cursor, low=like))
         return statement.order_by(column.desc()).limit(1)
 
     def incomplete(self, columns: Sequence[str]) -> sa.Select[Any]:
@@ -77,6 +81,8 @@ class StreamStatements:
             statement = statement.where(ordered[0] >= self._value(low))
         if after is not None:
             statement = statement.where(ordered[0] >= self._value(after[0]), self._from_position(ordered, after))
+        low = after[0] if after is not None else low
+        statement = statement.where(*self._near(order[0], low=low, upper=upper))
         return statement.order_by(*ordered).limit(limit)
 
     def _from_position(
@@ -90,6 +96,16 @@ class StreamStatements:
             beyond = ordered[place] >= self._value(value) if is_last else ordered[place] > self._value(value)
             alternatives.append(sa.and_(*equal, beyond))
         return sa.or_(*alternatives)
+
+    def _near(
+        self, cursor: str, *, low: Scalar | None = None, upper: Scalar | None = None
+    ) -> Iterator[sa.ColumnElement[bool]]:
+        """The same bounds, a second wider, for the column as it is: SQL Server finds no cast column by its index."""
+        if self._is_mssql and isinstance(low, datetime):
+            yield self._from.c[cursor] >= self._value(low - min(_NEAR, low - datetime.min.replace(tzinfo=low.tzinfo)))
+        if self._is_mssql and isinstance(upper, datetime):
+            at_most = datetime.max.replace(tzinfo=upper.tzinfo) - upper
+            yield self._from.c[cursor] <= self._value(upper + min(_NEAR, at_most))
 
     def _any_empty(self, columns: Sequence[str]) -> sa.ColumnElement[bool]:
         return sa.or_(*(self._column(name).is_(None) for name in columns))
