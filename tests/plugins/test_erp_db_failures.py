@@ -149,8 +149,11 @@ print(json.dumps({"count": count, "total": total, "grown_mib": after - before}))
 
 
 def test_many_rows_are_read_in_bounded_memory(source: ServerSource) -> None:
-    count = 500_000 if os.environ.get("FMRP_FAULTS") == "full" else 100_000
+    is_full = os.environ.get("FMRP_FAULTS") == "full"
     is_postgres = isinstance(source, PostgresSource)
+    if not is_postgres and not is_full:
+        pytest.skip("it takes long: FMRP_FAULTS=full")
+    count = 500_000 if is_full else 100_000
     numbers = f"generate_series(1, {count}) AS s(i)" if is_postgres else f"(SELECT seq AS i FROM seq_1_to_{count}) AS s"
     source.execute(
         "CREATE TABLE big (id int PRIMARY KEY, name varchar(80), qty decimal(10, 2))",
@@ -168,7 +171,7 @@ def test_many_rows_are_read_in_bounded_memory(source: ServerSource) -> None:
     answer = json.loads(told.stdout)
     print(answer)
     assert (answer["count"], answer["total"]) == (count, count * (count + 1) // 2)
-    assert answer["grown_mib"] < 150
+    assert answer["grown_mib"] < 40  # all of them would be more than that
 
 
 def test_passwords_of_any_kind_work_and_are_never_told(source: ServerSource) -> None:

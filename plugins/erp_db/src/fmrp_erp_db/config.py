@@ -100,7 +100,7 @@ class ErpDbConfig(BaseModel):
     host: str = Field(
         default="",
         max_length=255,
-        description="Host name or address; an absolute path is a local server's socket folder.",
+        description="Host name or address; an absolute path is a local server's socket (of PostgreSQL: its folder).",
     )
     port: int | None = Field(default=None, ge=1, le=65_535, description="Port; none: the dialect's usual one.")
     database: str = Field(default="", max_length=200, description="Name of the database on the server.")

@@ -74,9 +74,9 @@ _MEANINGS: tuple[tuple[str, str, bool, str], ...] = (
 def meaning_of(error: SQLAlchemyError, config: ErpDbConfig, doing: str) -> ConnectorError:
     """The error of the sdk that says the same; `doing` is what was tried, such as 'stream orders'."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    code, text = _code(cause), _text(cause)
+    found, text = _codes(cause), _text(cause)
     for codes, expression, passes, advice in _MEANINGS:
-        if code in codes.split() or re.search(expression, text, re.IGNORECASE):
+        if found & set(codes.split()) or re.search(expression, text, re.IGNORECASE):
             return _error(passes, f"{doing}: {advice} ({_clean(cause, config)})")
     passes = _passes_by_itself(error, cause)
     advice = _NO_ANSWER if passes else "the database refuses"
@@ -108,8 +108,9 @@ def _parts(cause: BaseException) -> list[object]:
     return list(only) if isinstance(only, tuple) else [only]
 
 
-def _code(cause: BaseException) -> str:
-    return str(getattr(cause, "sqlstate", None) or next((each for each in _parts(cause) if isinstance(each, int)), ""))
+def _codes(cause: BaseException) -> set[str]:
+    numbers = {str(each) for each in _parts(cause)[:1] if isinstance(each, int)}
+    return numbers | {str(getattr(cause, "sqlstate", None) or "")} - {""}
 
 
 def _text(cause: BaseException) -> str:
