@@ -233,9 +233,28 @@ def test_a_snapshot_is_told_as_a_whole_each_time(source: DatabaseSource) -> None
     assert empty.batch.content.is_last
 
 
+def test_what_comes_before_an_error_is_given(tmp_path: Path) -> None:
+    source = PostgresSource(tmp_path)
+    source.put_items(*((number, T0 + timedelta(minutes=number)) for number in (6, 7, 8, 9)))
+    source.execute("ALTER TABLE items ADD COLUMN due date", "UPDATE items SET due = 'infinity' WHERE id = 9")
+    found: list[int] = []
+    with reader_of(source, ITEMS).running() as run:
+        for _ in range(2):
+            batch = run.next_batch(None).result(20)
+            assert batch is not None
+            assert isinstance(batch.content, RecordsBatch)
+            found += batch.content.records.column("id").to_pylist()  # type: ignore[attr-defined]
+        with pytest.raises(FatalError, match="stream items: a date lies outside the years 1 to 9999"):
+            run.next_batch(None).result(20)
+    source.execute("UPDATE items SET due = NULL")
+    assert found + ids_of(reader_of(source, ITEMS).read(dict(batch.state))) == list(range(1, 10))
+    source.close()
+
+
 def test_nothing_follows_half_a_snapshot(tmp_path: Path) -> None:
     source = PostgresSource(tmp_path)
-    source.execute("ALTER TABLE items ADD COLUMN due date", "UPDATE items SET due = 'infinity' WHERE id = 4")
+    source.put_items(*((number, T0 + timedelta(minutes=number)) for number in (6, 7, 8, 9)))
+    source.execute("ALTER TABLE items ADD COLUMN due date", "UPDATE items SET due = 'infinity' WHERE id = 9")
     with reader_of(source, SNAPSHOT, {**ITEMS, "name": "later", "columns": ["id"]}).running() as run:
         first = run.next_batch(None).result(20)
         assert first is not None

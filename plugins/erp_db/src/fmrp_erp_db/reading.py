@@ -17,7 +17,7 @@ from fmrp_erp_db.session import Row, Session
 from fmrp_erp_db.state import MAX_KNOWN, DbState, StreamState, digest_of
 from fmrp_erp_db.statements import StreamStatements
 from fmrp_erp_db.values import Scalar, kind_of, lies_before, moved_back, parse_start
-from fmrp_sdk import Batch, FatalError, RecordsBatch
+from fmrp_sdk import Batch, ConnectorError, FatalError, RecordsBatch
 
 log = logging.getLogger(__name__)
 _TAIL_ROWS = 200
@@ -63,13 +63,19 @@ def _stream_batches(
     is_snapshot = stream.mode == "snapshot"
     held: RecordsBatch | None = None
     state = reading.before
-    for page in reading.pages():
-        if page.rows or (is_snapshot and page.is_first):
-            if held is not None:
-                yield replace(held, is_last=not is_snapshot), state
-            held = RecordsBatch(stream.name, reading.records(page.rows), is_snapshot)
-        if not is_snapshot:  # which is told from its beginning on, or not at all
-            state = page.state
+    try:
+        for page in reading.pages():
+            if page.rows or (is_snapshot and page.is_first):
+                records = reading.records(page.rows)
+                if held is not None:
+                    yield replace(held, is_last=not is_snapshot), state
+                held = RecordsBatch(stream.name, records, is_snapshot)
+            if not is_snapshot:  # which is told from its beginning on, or not at all
+                state = page.state
+    except ConnectorError:
+        if held is not None and not is_snapshot:  # what came before the error is sound
+            yield held, state
+        raise
     if held is not None:
         yield held, state
 
