@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,28 @@ class Folder:
         os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
 
 
+SOURCES = {
+    "folder": ("test_connector_kills", "Folder"),
+    "erp_sftp": ("sftp_adapter", "Sftp"),
+    "erp_sftp, archived": ("sftp_adapter", "ArchivingSftp"),
+    "erp_db": ("erp_db_adapter", "ErpDb"),
+    "erp_api": ("erp_api_adapter", "ErpApi"),
+    "imap": ("imap_adapter", "Mailbox"),
+    "gmail": ("gmail_adapter", "Gmail"),
+}
+
+
 @pytest.fixture
-def demand_source(request: pytest.FixtureRequest, tmp_path: Path) -> DemandSource:
-    """The source of that name."""
-    return Folder(tmp_path)
+def demand_source(name: str, tmp_path: Path) -> Iterator[DemandSource]:
+    """The source of that name; its server is skipped where it cannot be had."""
+    module, kind = SOURCES[name]
+    source: DemandSource = getattr(importlib.import_module(module), kind)(tmp_path)
+    yield source
+    if close := getattr(source, "close", None):
+        close()
 
 
-@pytest.mark.parametrize("name", ["folder"])
+@pytest.mark.parametrize("name", SOURCES)
 async def test_after_kills_the_totals_match_the_source(
     connections: Connections, demand_source: DemandSource, kill_count: int, name: str
 ) -> None:
