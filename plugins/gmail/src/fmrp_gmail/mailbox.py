@@ -135,7 +135,15 @@ class Mailbox:
     def _made(self, name: str) -> str:
         body = {"name": name, "labelListVisibility": "labelShow", "messageListVisibility": "show"}
         request = self._users.labels().create(userId="me", body=body)
-        return self._ask(request, Label, f"making the label {name!r}").id
+        try:
+            return self._ask(request, Label, f"making the label {name!r}").id
+        except FatalError:
+            # It was made by a request whose answer was lost, or by somebody else.
+            self._labels = None
+            found = self._find_label(name)
+            if found is None:
+                raise
+            return found
 
     def _label_id(self, name: str) -> str:
         found = self._find_label(name)

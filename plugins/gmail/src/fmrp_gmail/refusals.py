@@ -97,8 +97,8 @@ def _refused(error: HttpError, doing: str, scope: str, user: str | None) -> Conn
     what = f"refused ({status}, {reason}); check labels, query and api_url"
     if reasons & _NOT_ENABLED:
         what = (
-            "the Gmail API is not enabled in the Google Cloud project of the credentials; enable it there, under APIs & "
-            "Services > Library, and wait a few minutes"
+            "the Gmail API is not enabled in the Google Cloud project of the credentials; enable it there, under APIs "
+            "& Services > Library, and wait a few minutes"
         )
     elif reasons & _SCOPE_LACKS:
         what = f"the credentials do not cover the scope {scope}; grant it, or give consent again"

@@ -75,4 +75,5 @@ class _Bounded(HTTPResponse):
                 raise TimeoutError
         if self.length:
             raise IncompleteRead(bytes(content), self.length)
+        self.close()  # the body's end; the connection serves the next request
         return bytes(content)

@@ -1,0 +1,88 @@
+"""A mailbox on a local server, for the conformance suite: as a service account, and as a user who consented."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from gmail_mailbox import Files, mail_of
+from gmail_server import MODIFY, READONLY, GmailServer
+from pydantic import BaseModel
+
+from fmrp_gmail import GmailConfig
+from fmrp_sdk.testing import Content, SourceUnderTest
+
+
+class AccountMailbox(SourceUnderTest):
+    """Mails with one attachment, two and none, one forwarded, one too large, some that are not to be taken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server = GmailServer()
+        self.server.start()
+        self._contents: list[Content] = []
+        self._deliver({"demand.csv": b"item,qty\nA,1\n"})
+        self.server.mailbox.deliver(mail_of({}))
+        self._deliver({"demand.csv": b"item,qty\nA,2\n", "stock.xlsx": b"PK stock", "notes.docx": b"no data"})
+        self.server.mailbox.deliver(mail_of({"spam.csv": b"spam"}), ("SPAM",))
+        self.server.mailbox.deliver(mail_of({"sent.csv": b"sent"}), ("SENT",))
+        self._deliver({"forwarded.csv": b"item,qty\nB,3\n"}, forwarded=True)
+        self.server.mailbox.deliver(mail_of({"huge.csv": b"x" * 60_000}))
+        self._deliver({f"part{number}.csv": b"%d" % number for number in range(3)})
+
+    def _deliver(self, files: Files, **given: Any) -> None:
+        self.server.mailbox.deliver(mail_of(files, **given))
+        self._contents += [(name, content) for name, content in files.items() if not name.endswith(".docx")]
+
+    def close(self) -> None:
+        self.server.stop()
+
+    def key(self, **changes: str) -> str:
+        """The key file, with changes."""
+        return self.server.account_key(**changes)
+
+    def config(self) -> BaseModel:
+        return self._config(self.key())
+
+    def _config(self, key: str, **given: Any) -> GmailConfig:
+        settings = {"user": self.server.mailbox.address, "api_url": self.server.url, "max_mail_bytes": 50_000}
+        return GmailConfig.model_validate({"credentials": key, **settings, **given})
+
+    def contents(self) -> list[Content]:
+        return list(self._contents)
+
+    def add(self) -> None:
+        self._deliver({"new.csv": b"item,qty\nC,4\n"})
+
+    def spoil(self) -> None:
+        torn = mail_of({"torn.csv": b"item,qty\nD,5\n" * 50})
+        self.server.mailbox.deliver(torn[: len(torn) // 2])
+        self.server.mailbox.deliver(b"\xff\xfe\x00 no mail at all")
+        self.server.mailbox.deliver(b'Content-Type: multipart/mixed; boundary="x"\nFrom: =?bad?q?\n\n--x\n--x--\n')
+
+    def bad_configs(self) -> list[BaseModel]:
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        down = f"http://127.0.0.1:{port}"
+        return [
+            self._config(self.key(), api_url=down),
+            self._config(self.key(token_uri=f"{down}/token")),
+            self._config(self.key(), user="somebody@else.example"),
+            self._config(self.key(), labels=["No such label"]),
+        ]
+
+    def silent_config(self, host: str, port: int) -> BaseModel | None:
+        silent = f"http://{host}:{port}"
+        return self._config(self.key(token_uri=f"{silent}/token"), api_url=silent, timeout_s=1)
+
+
+class UserMailbox(AccountMailbox):
+    """The same, as a user whose consent covers changing mails, of which use is made."""
+
+    def key(self, **changes: str) -> str:
+        return self.server.user_key(READONLY, MODIFY, **changes)
+
+    def _config(self, key: str, **given: Any) -> GmailConfig:
+        marking = {"when_done": "label", "done_label": "Taken", "remove_labels": ["UNREAD"]}
+        return super()._config(key, **{**marking, **given})
