@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ipaddress
 import json
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from gmail_mailbox import GmailMailbox, Refused
 from google.auth import jwt
@@ -44,12 +48,15 @@ def key_pair() -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is answered in place of an answer. `cut`: half of the answer, then the end of the connection."""
+    """What is answered in place of an answer. `cut`: half of it, then the end of the connection; `trickle`: a byte now
+    and then.
+    """
 
     status: int = 0
     reason: str = "backendError"
     retry_after: str | None = None
     cut: bool = False
+    trickle: bool = False
     body: bytes | None = None
 
 
@@ -65,7 +72,7 @@ class GmailServer:
     failures: deque[Failure] = field(default_factory=deque)
     token_failures: deque[Failure] = field(default_factory=deque)
     die_at: int | None = None
-    most_bytes_of_raw: int | None = None
+    certificate: Path | None = None
     _port: int = 0
     _server: Any = None
 
@@ -73,6 +80,10 @@ class GmailServer:
         """Serve, on the same port as before."""
         server = _Server(("127.0.0.1", self._port), _Handler)
         server.gmail = self
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         self._port = server.server_address[1]
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.01,), name="gmail-server", daemon=True).start()
@@ -86,7 +97,7 @@ class GmailServer:
     @property
     def url(self) -> str:
         """Base of the API's addresses."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self.certificate is None else 'https'}://127.0.0.1:{self._port}"
 
     def account_key(self, **changes: str) -> str:
         """Key file of the service account."""
@@ -224,6 +235,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, *_: Any) -> None:
@@ -283,6 +295,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             if dies:
                 gmail.stop()
+        elif failure is not None and failure.trickle:
+            for place in range(len(content)):
+                self.wfile.write(content[place : place + 1])
+                time.sleep(0.05)
         else:
             self.wfile.write(content)
 
@@ -295,17 +311,23 @@ def _error(status: int, reason: str) -> dict[str, Any]:
     return {"error": {"code": status, "message": reason, "errors": [{"domain": "global", "reason": reason}]}}
 
 
-@contextlib.contextmanager
-def gmail_server(**given: Any) -> Iterator[GmailServer]:
-    """A server, while the block lasts."""
-    server = GmailServer(**given)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def now_ms() -> int:
-    """As Gmail stamps what comes in."""
-    return int(time.time() * 1_000)
+def certificate_for_this_machine(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, with its key, as one file."""
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gmail.example")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
+    return path

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,8 @@ from gmail_mailbox import Files, mail_of
 from gmail_server import MODIFY, READONLY, GmailServer
 from pydantic import BaseModel
 
-from fmrp_gmail import GmailConfig
+from fmrp_gmail import GmailConfig, GmailConnector
+from fmrp_sdk import FileBatch, SkippableError
 from fmrp_sdk.testing import Content, SourceUnderTest
 
 
@@ -86,3 +92,57 @@ class UserMailbox(AccountMailbox):
     def _config(self, key: str, **given: Any) -> GmailConfig:
         marking = {"when_done": "label", "done_label": "Taken", "remove_labels": ["UNREAD"]}
         return super()._config(key, **{**marking, **given})
+
+
+@contextmanager
+def serving(**given: Any) -> Iterator[GmailServer]:
+    """A server, while the block lasts."""
+    server = GmailServer(**given)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def config_of(server: GmailServer, key: str | None = None, **given: Any) -> GmailConfig:
+    """How the connector reaches the server, as a user who consented to reading unless another key is given."""
+    key = key or server.user_key(READONLY)
+    settings = {"user": server.mailbox.address, "api_url": server.url, "credentials": key}
+    return GmailConfig.model_validate({**settings, **given})
+
+
+class Reader:
+    """Reads as the product does: each state is stored with what came before it, settled, and read on from.
+
+    `waits`: how long the connector was asked to wait for Gmail; no time passes in truth.
+    """
+
+    def __init__(self, config: GmailConfig, now: Callable[[], float] = time.time) -> None:
+        self.config = config
+        self.waits: list[float] = []
+        self.connector = GmailConnector(now, self.waits.append)
+        self.state: dict[str, Any] = {}
+        self.refused: list[str] = []
+
+    def read(self, at_most: int | None = None) -> list[Content]:
+        """What is new. An error of the sdk comes through; what came before it is kept in `taken`."""
+        if self.state:
+            self.connector.settle(self.config, self.state)
+        self.taken: list[Content] = []
+        batches = self.connector.read(self.config, self.state or None)
+        for batch in batches:
+            if isinstance(batch.content, FileBatch):
+                try:
+                    self.taken.append((batch.content.name, asyncio.run(batch.content.read())))
+                except SkippableError as error:
+                    self.refused.append(str(error))
+            self.state = json.loads(json.dumps(dict(batch.state)))
+            if at_most is not None and len(self.taken) >= at_most:
+                break
+        batches.close()  # type: ignore[attr-defined]
+        return self.taken
+
+    def names(self) -> list[str]:
+        """Names of what is new."""
+        return [name for name, _ in self.read()]

@@ -39,6 +39,7 @@ class Mailbox:
 
     def __init__(self, service: Any, config: GmailConfig, scope: str, sleep: Callable[[float], None]) -> None:
         self._users = service.users()
+        self._messages = self._users.messages()
         self._config = config
         self._key = config.key
         self._scope = scope
@@ -58,7 +59,7 @@ class Mailbox:
         labels = [self._label_id(name) for name in self._config.labels]
         token: str | None = None
         while True:
-            request = self._users.messages().list(
+            request = self._messages.list(
                 userId="me", q=search, labelIds=labels or None, maxResults=page, pageToken=token
             )
             found = self._ask(request, Listing, "listing mails")
@@ -69,7 +70,7 @@ class Mailbox:
 
     def head(self, mail: str) -> Head | None:
         """Headers, labels, size and time of a mail; None when it is gone."""
-        request = self._users.messages().get(
+        request = self._messages.get(
             userId="me", id=mail, format="metadata", metadataHeaders=["From", "Subject"]
         )
         try:
@@ -79,7 +80,7 @@ class Mailbox:
 
     def content(self, mail: str) -> bytes | None:
         """A mail whole; None when it is gone. SkippableError: it cannot be taken."""
-        request = self._users.messages().get(userId="me", id=mail, format="raw")
+        request = self._messages.get(userId="me", id=mail, format="raw")
         limit = self._config.max_mail_bytes
         try:
             text = self._ask(request, Raw, f"reading mail {mail}").raw
@@ -129,7 +130,7 @@ class Mailbox:
         removed = [self._label_id(each) for each in self._config.remove_labels]
         for start in range(0, len(mails), _AT_ONCE):
             body = {"ids": list(mails[start : start + _AT_ONCE]), "addLabelIds": added, "removeLabelIds": removed}
-            request = self._users.messages().batchModify(userId="me", body=body)
+            request = self._messages.batchModify(userId="me", body=body)
             self._ask(request, Nothing, "marking mails as done")
 
     def _made(self, name: str) -> str:
@@ -204,6 +205,7 @@ def opened(
             "v1",
             http=AuthorizedHttp(credentials, http=transport),
             static_discovery=True,
+            cache_discovery=False,
             client_options={"api_endpoint": f"{config.api_url}/"},
         )
         try:

@@ -57,7 +57,7 @@ def _not_answered(error: BaseException, doing: str) -> ConnectorError:
         return RetriableError(f"{doing}: Google is not reached from here; check the network, and api_url if it is set")
     if isinstance(error, (OSError, HTTPException, httplib2.HttpLib2Error, TransportError)):
         return Busy(f"{doing}: the connection was lost ({type(error).__name__})")
-    if isinstance(error, ValueError) and not isinstance(error, GoogleAuthError):
+    if isinstance(error, (ValueError, RecursionError)) and not isinstance(error, GoogleAuthError):
         return RetriableError(f"{doing}: the answer is not one of Gmail's; check api_url if it stays so")
     return FatalError(f"{doing}: Google's library fails ({type(error).__name__})")
 
