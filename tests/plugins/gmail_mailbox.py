@@ -1,4 +1,4 @@
-"""A mailbox as Gmail keeps it: mails with labels, and a history of what changed. The server beside it makes it heard."""
+"""A mailbox as Gmail keeps it: mails with labels, and a history of what changed. `gmail_server` serves it."""
 
 from __future__ import annotations
 
@@ -165,6 +165,7 @@ def mail_of(
     """A mail with these attachments; `forwarded`: they are in a mail within it."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = sender, "planning@factory.example", subject
+    message["Message-ID"] = "<one@shop.example>"
     message.set_content("Please find the figures attached.")
     for name, content in files.items():
         message.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)

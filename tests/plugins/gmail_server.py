@@ -1,4 +1,4 @@
-"""A local server that speaks the subset of Gmail's REST API that a reader of mails needs, and Google's token endpoint."""
+"""A local server: what a reader of mails needs of Gmail's REST API, and Google's token endpoint."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def key_pair() -> tuple[str, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return private.decode(), public.decode()
 
 
@@ -199,7 +197,7 @@ class GmailServer:
         }
         if form == "raw":
             return common | {"raw": base64.urlsafe_b64encode(found.raw).decode().rstrip("=")}
-        names = ("From", "Subject")
+        names = ("From", "Subject", "Message-ID")
         headers = [{"name": name, "value": str(found.head[name])} for name in names if found.head[name] is not None]
         return common | {"payload": {"mimeType": "multipart/mixed", "headers": headers}}
 

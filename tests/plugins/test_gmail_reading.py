@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
 from gmail_mailbox import T0_MS, mail_of
-from gmail_server import MODIFY, READONLY, GmailServer
+from gmail_server import MODIFY, READONLY, Failure, GmailServer
 from gmail_source import Reader, config_of, serving
 
 from fmrp_gmail import GmailConnector, reading, state
+from fmrp_gmail.state import GmailState
 from fmrp_sdk import FatalError, RetriableError
 from fmrp_sdk.testing import Content
 
@@ -42,6 +44,42 @@ def test_what_comes_later_is_told_by_the_history_without_listing_again(server: G
     assert reader.names() == []
 
 
+def test_a_reader_that_dies_between_pages_of_the_history_goes_on_where_it_was(server: GmailServer) -> None:
+    reader = Reader(config_of(server))
+    reader.read()
+    for number in range(8):
+        deliver(server, f"{number}.csv")
+    # One change may be told in two records of one id, and a page may end between them.
+    server.mailbox.history[3]["id"] = server.mailbox.history[2]["id"]
+    names = []
+    for batch in GmailConnector().read(reader.config, reader.state):
+        reader.state = json.loads(json.dumps(dict(batch.state)))
+        if batch.content is None:
+            break  # a page is done
+        names.append(batch.content.name)
+    assert names == ["0.csv", "1.csv", "2.csv"]
+    while batch := reader.read(at_most=1):
+        names += [name for name, _ in batch]
+    assert names == [f"{number}.csv" for number in range(8)]
+
+
+def test_what_comes_while_it_is_read_comes_once(server: GmailServer) -> None:
+    reader = Reader(config_of(server))
+    for number in range(8):
+        deliver(server, f"{number}.csv")
+    for late in ("listed", "told"):
+        names = []
+        for batch in GmailConnector().read(reader.config, reader.state or None):
+            reader.state = json.loads(json.dumps(dict(batch.state)))
+            if batch.content is not None:
+                names.append(batch.content.name)
+                if len(names) == 1:
+                    deliver(server, f"late-{late}.csv")
+        assert sorted([*names, *reader.names()]) == sorted({*names, f"late-{late}.csv"})
+        for number in range(8):
+            deliver(server, f"{late}-{number}.csv")
+
+
 def test_oldest_first_whatever_the_order_they_are_listed_in(server: GmailServer) -> None:
     for number in (3, 1, 2):
         server.mailbox.deliver(mail_of({f"{number}.csv": b"1"}), at_ms=T0_MS + number)
@@ -70,8 +108,9 @@ def test_a_mail_that_was_no_spam_after_all_is_taken(server: GmailServer) -> None
     assert reader.names() == ["1.csv"]
 
 
-def test_sender_subject_day_and_names_are_held_against_each_mail(server: GmailServer) -> None:
-    wanted = {"senders": ["@supplier.example", "one@other.example"], "subject": "demand", "since": date(2023, 11, 14)}
+@pytest.mark.parametrize("one", ["one@other.example", "one@*"])
+def test_sender_subject_day_and_names_are_held_against_each_mail(server: GmailServer, one: str) -> None:
+    wanted = {"senders": ["@supplier.example", one], "subject": "demand", "since": date(2023, 11, 14)}
     reader = Reader(config_of(server, attachments=["*.csv"], **wanted))
 
     def deliver_all(begin: int) -> list[str]:
@@ -139,9 +178,7 @@ def test_after_gmail_has_forgotten_the_history_nothing_is_lost_or_comes_twice(se
     assert reader.names() == ["6.csv"]
 
 
-def test_the_state_stays_small_and_loses_nothing_for_that(
-    server: GmailServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_state_stays_small_and_loses_nothing_for_that(server: GmailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "MOST_KNOWN", 5)
     monkeypatch.setattr(reading, "_CHUNK", 4)
     for number in range(12):
@@ -192,6 +229,20 @@ def test_a_mail_that_is_too_large_is_on_record_and_not_fetched(server: GmailServ
     assert "limit" in offer.problem
 
 
+def test_a_mail_larger_than_gmail_said_is_on_record_and_the_next_is_read(server: GmailServer) -> None:
+    deliver(server, "1.csv")
+    deliver(server, "2.csv")
+    # The profile, labels, the list, two heads, and the first mail.
+    server.failures.extend([*[Failure()] * 5, Failure(body=b'{"raw": "' + b"A" * (6 << 20))])
+    reader = Reader(config_of(server, max_mail_bytes=8_000))
+    assert reader.names() == ["2.csv"]
+    assert "larger than the limit of 8,000" in reader.refused[0]
+    server.failures.extend([*[Failure()] * 5, Failure(body=b'{"raw": "' + b"A" * 12_000 + b'"}')])
+    again = Reader(reader.config)
+    assert again.names() == ["2.csv"]
+    assert "9,000 bytes, the limit is 8,000" in again.refused[0]
+
+
 def test_mails_without_anything_to_take_move_the_state_on(server: GmailServer) -> None:
     reader = Reader(config_of(server))
     deliver(server, "1.csv")
@@ -204,6 +255,32 @@ def test_mails_without_anything_to_take_move_the_state_on(server: GmailServer) -
     server.requests.clear()
     assert reader.names() == []
     assert not [path for _, path in server.requests if "format=" in path]
+
+
+def test_whoever_reads_hears_something_now_and_then(server: GmailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_LONGEST_SILENCE_S", -1.0)
+    for number in range(4):
+        deliver(server)
+        deliver(server, f"{number}.csv")
+    for begun in (None, {**GmailState("planning@factory.example", 1_000, None).dump()}):  # by listing, by history
+        batches = list(GmailConnector().read(config_of(server), begun))
+        assert sum(batch.content is None for batch in batches) > 8
+        for place, batch in enumerate(batches):
+            before = [each.content.name for each in batches[: place + 1] if each.content is not None]
+            after = GmailConnector().read(config_of(server), batch.state)
+            names = before + [each.content.name for each in after if each.content is not None]
+            assert names == [f"{number}.csv" for number in range(4)]
+
+
+def test_an_attachment_tells_where_it_came_from(server: GmailServer) -> None:
+    server.mailbox.deliver(mail_of({"1.csv": b"1"}, sender="Jörg <j@shop.example>", subject="Zahlen\tfür Mai"))
+    batch = next(GmailConnector().read(config_of(server), None))
+    assert batch.content.origin == {
+        "sender": "Jörg <j@shop.example>",
+        "subject": "Zahlen für Mai",
+        "received": "2023-11-14T22:13:20+00:00",
+        "message_id": "<one@shop.example>",
+    }
 
 
 def test_the_state_of_another_mailbox_is_the_beginning(server: GmailServer) -> None:
@@ -261,7 +338,8 @@ def test_the_server_may_die_in_the_middle_of_any_answer(by_history: bool, query:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"version": 2}, {"history": "x"}, {"known": 5}, {"unsure": []}, {"to_mark": None}, {"upto": 1, "mail": {}}]
+    "changed",
+    [{"version": 2}, {"history": "x"}, {"known": 5}, {"unsure": []}, {"to_mark": None}, {"upto": 1, "mail": {}}],
 )
 def test_a_damaged_or_newer_state_is_fatal(server: GmailServer, changed: dict[str, Any]) -> None:
     reader = Reader(config_of(server))

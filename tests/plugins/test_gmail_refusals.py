@@ -110,7 +110,9 @@ def test_a_label_to_take_away_must_be_there(server: GmailServer) -> None:
 
 
 def test_a_short_wait_that_gmail_asks_for_is_kept(server: GmailServer) -> None:
-    server.failures.extend([Failure(429, "rateLimitExceeded", "3"), Failure(403, "userRateLimitExceeded"), Failure(503)])
+    server.failures.extend(
+        [Failure(429, "rateLimitExceeded", "3"), Failure(403, "userRateLimitExceeded"), Failure(503)]
+    )
     reader = Reader(config_of(server))
     assert reader.names() == ["1.csv", "2.csv"]
     assert reader.waits[0] == 3
@@ -261,7 +263,9 @@ def test_neither_keys_nor_tokens_are_logged_or_told(
         {"credentials": '{"type": "external_account", "credential_source": {"executable": {"command": "id"}}}'},
         {"credentials": '{"type": "service_account", "client_email": "a@b.example"}'},
         {"credentials": '{"client_id": "a", "client_secret": "b", "refresh_token": ""}'},
-        {"credentials": '{"client_id": "a", "client_secret": "b", "refresh_token": "c", "token_uri": "http://x.example"}'},
+        {
+            "credentials": '{"client_id": "a", "client_secret": "b", "refresh_token": "c", "token_uri": "http://x.example"}'
+        },
         {"credentials": '{"type": "service_account", "client_email": "a", "private_key": "k"}', "user": None},
         {"user": "nobody"},
         {"api_url": "http://gmail.example"},

@@ -42,7 +42,8 @@ class GmailConfig(BaseModel):
     senders: tuple[_Text, ...] = Field(
         default=(),
         max_length=100,
-        description="Addresses, or domains such as @supplier.example; any of them. Empty: everybody.",
+        description="Whose mails are taken: orders@supplier.example, @supplier.example for all of a domain, * and ? as "
+        "wildcards; any of them. Empty: everybody's.",
     )
     subject: _Text | None = Field(default=None, description="Text that the subject must contain, whatever the case.")
     since: date | None = Field(default=None, description="Mails received before this day (UTC) are not looked at.")
@@ -92,8 +93,8 @@ class GmailConfig(BaseModel):
     @classmethod
     def _addresses(cls, senders: tuple[str, ...]) -> tuple[str, ...]:
         for sender in senders:
-            if sender.count("@") != 1 or sender.endswith("@") or any(character in sender for character in " (){}"):
-                raise ValueError(f"{sender!r} must be an address or a domain, for example '@supplier.example'")
+            if ("@" not in sender and "*" not in sender) or any(character in sender for character in " (){}[]"):
+                raise ValueError(f"{sender!r} must be an address, @domain, or hold * as a wildcard")
         return senders
 
     @field_validator("labels")

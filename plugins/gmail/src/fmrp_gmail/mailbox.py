@@ -71,7 +71,7 @@ class Mailbox:
     def head(self, mail: str) -> Head | None:
         """Headers, labels, size and time of a mail; None when it is gone."""
         request = self._messages.get(
-            userId="me", id=mail, format="metadata", metadataHeaders=["From", "Subject"]
+            userId="me", id=mail, format="metadata", metadataHeaders=["From", "Subject", "Message-ID"]
         )
         try:
             return self._ask(request, Head, f"reading mail {mail}")

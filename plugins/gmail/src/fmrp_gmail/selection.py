@@ -8,12 +8,14 @@ from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import getaddresses
 from enum import Enum
+from fnmatch import fnmatchcase
 
 from fmrp_gmail.answers import Head
 from fmrp_gmail.config import NEVER_READ, GmailConfig
 
 _DAY_S = 86_400
 _LONGEST = 300
+_WILDCARDS = {"*", "?"}  # which Gmail does not know
 
 
 class Fit(Enum):
@@ -31,6 +33,7 @@ class Mail:
     id: str
     sender: str
     subject: str
+    message_id: str
     addresses: tuple[str, ...]
     received: datetime
     size: int
@@ -39,15 +42,21 @@ class Mail:
     @classmethod
     def of(cls, head: Head) -> "Mail":
         """From Gmail's answer."""
-        sender, subject = (_text(head, name) for name in ("from", "subject"))
+        sender, subject, message_id = (_text(head, name) for name in ("from", "subject", "message-id"))
         addresses = tuple(address.lower() for _, address in getaddresses([sender]))
         received = datetime.fromtimestamp(head.internal_date / 1_000, UTC)
-        return cls(head.id, sender, subject, addresses, received, head.size_estimate, head.label_ids)
+        return cls(head.id, sender, subject, message_id, addresses, received, head.size_estimate, head.label_ids)
 
     @property
     def origin(self) -> dict[str, str]:
         """Where an attachment came from, for people."""
-        return {"sender": self.sender, "subject": self.subject, "mail": self.id}
+        found = {
+            "sender": self.sender,
+            "subject": self.subject,
+            "received": self.received.isoformat(),
+            "message_id": self.message_id,
+        }
+        return {name: text for name, text in found.items() if text}
 
 
 def problem(mail: Mail, config: GmailConfig) -> str | None:
@@ -71,7 +80,7 @@ def fit(mail: Mail, config: GmailConfig, labels: frozenset[str]) -> Fit:
 def search(config: GmailConfig, since: datetime | None = None) -> str | None:
     """A search that finds all mails that fit, and few others. `since`: later ones suffice."""
     terms = [f"({config.query})"] if config.query else []
-    if config.senders:
+    if config.senders and not any(_WILDCARDS & {*sender} for sender in config.senders):
         terms.append("{" + " ".join(f'from:"{sender.removeprefix("@")}"' for sender in config.senders) + "}")
     begins = [since] if since is not None else []
     if config.since is not None:
@@ -89,7 +98,7 @@ def oldest_first(mails: Sequence[Mail]) -> list[Mail]:
 
 def _is_from(address: str, sender: str) -> bool:
     wanted = sender.lower()
-    return address.endswith(wanted) if wanted.startswith("@") else address == wanted
+    return fnmatchcase(address, f"*{wanted}" if wanted.startswith("@") else wanted)
 
 
 def _text(head: Head, name: str) -> str:

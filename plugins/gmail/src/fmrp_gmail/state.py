@@ -51,14 +51,14 @@ class GmailState:
             raise FatalError(f"the stored state has version {state.get('version')!r}, this connector reads {VERSION}")
         try:
             return cls(
-                str(state["address"]),
+                _text(state["address"]),
                 int(state["history"]),
-                None if state["upto"] is None else str(state["upto"]),
-                frozenset(str(mail) for mail in state["known"]),
-                str(state["mail"]),
+                None if state["upto"] is None else _text(state["upto"]),
+                frozenset(_text(mail) for mail in state["known"]),
+                _text(state["mail"]),
                 int(state["attachments"]),
-                tuple(str(mail) for mail in state["to_mark"]),
-                {str(mail): int(at) for mail, at in state["unsure"].items()},
+                tuple(_text(mail) for mail in state["to_mark"]),
+                {_text(mail): int(at) for mail, at in state["unsure"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FatalError("the stored state is damaged; reset the source to read all mails again") from error
@@ -103,6 +103,12 @@ class GmailState:
 def age(mail: str) -> tuple[int, str]:
     """Sorts ids, the oldest first: they are numbers in hexadecimal, and grow."""
     return len(mail), mail
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError
+    return given
 
 
 def _newest(known: frozenset[str]) -> frozenset[str]:
