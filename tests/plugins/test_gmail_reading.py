@@ -259,17 +259,17 @@ def test_mails_without_anything_to_take_move_the_state_on(server: GmailServer) -
 
 def test_whoever_reads_hears_something_now_and_then(server: GmailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_LONGEST_SILENCE_S", -1.0)
-    for number in range(4):
+    for number in range(3):
         deliver(server)
         deliver(server, f"{number}.csv")
     for begun in (None, {**GmailState("planning@factory.example", 1_000, None).dump()}):  # by listing, by history
         batches = list(GmailConnector().read(config_of(server), begun))
-        assert sum(batch.content is None for batch in batches) > 8
-        for place, batch in enumerate(batches):
+        assert sum(batch.content is None for batch in batches) > 5
+        for place, batch in list(enumerate(batches))[::3]:
             before = [each.content.name for each in batches[: place + 1] if each.content is not None]
             after = GmailConnector().read(config_of(server), batch.state)
             names = before + [each.content.name for each in after if each.content is not None]
-            assert names == [f"{number}.csv" for number in range(4)]
+            assert names == [f"{number}.csv" for number in range(3)]
 
 
 def test_an_attachment_tells_where_it_came_from(server: GmailServer) -> None:
@@ -339,13 +339,11 @@ def test_the_server_may_die_in_the_middle_of_any_answer(by_history: bool, query:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"version": 2}, {"history": "x"}, {"known": 5}, {"unsure": []}, {"to_mark": None}, {"upto": 1, "mail": {}}],
+    [{"version": 2}, {"history": "x"}, {"known": 5}, {"unsure": []}, {"to_mark": None}, {"address": None}],
 )
 def test_a_damaged_or_newer_state_is_fatal(server: GmailServer, changed: dict[str, Any]) -> None:
     reader = Reader(config_of(server))
     reader.read()
     reader.state |= changed
-    if changed == {"upto": 1, "mail": {}}:
-        del reader.state["address"]
     with pytest.raises(FatalError, match="state"):
         reader.read()

@@ -32,7 +32,7 @@ def server() -> Iterator[GmailServer]:
         yield started
 
 
-# -- what goes out --------------------------------------------------------------------------------------------------------
+# -- what goes out ----------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_written_by_a_login_that_may(server: GmailServer) -> None:
@@ -106,7 +106,7 @@ def test_a_label_to_take_away_must_be_there(server: GmailServer) -> None:
     assert "'Nowhere'" in GmailConnector().check(config).message
 
 
-# -- what is refused, and patience ----------------------------------------------------------------------------------------
+# -- what is refused, and patience ------------------------------------------------------------------------------------
 
 
 def test_a_short_wait_that_gmail_asks_for_is_kept(server: GmailServer) -> None:
@@ -224,7 +224,7 @@ def test_a_gateway_of_ones_own_is_trusted_by_its_certificate_only(tmp_path: Path
         assert Reader(config_of(server, ca_certificate=pem)).names() == ["1.csv"]
 
 
-# -- what stays secret ----------------------------------------------------------------------------------------------------
+# -- what stays secret ------------------------------------------------------------------------------------------------
 
 
 SECRET = ("private_key", "refresh_token", "client_secret")
