@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 from gmail_mailbox import Files, mail_of
@@ -146,3 +150,49 @@ class Reader:
     def names(self) -> list[str]:
         """Names of what is new."""
         return [name for name, _ in self.read()]
+
+
+class Proxy:
+    """What a proxy was asked: the line of the last CONNECT, and the log-in that came with it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.asked: list[str] = []
+
+
+@contextmanager
+def proxying() -> Iterator[Proxy]:
+    """A proxy that asks for user:p@ss, while the block lasts."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline().decode().strip()
+            headers = http.client.parse_headers(self.rfile)
+            login = base64.b64decode(headers.get("proxy-authorization", "").removeprefix("Basic ")).decode()
+            proxy.asked[:] = [line, login]
+            if login != "user:p@ss":
+                self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+                return
+            host, _, port = line.split()[1].rpartition(":")
+            with socket.create_connection((host, int(port))) as onward:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=_pass_on, args=(onward, self.connection), daemon=True)
+                back.start()
+                _pass_on(self.connection, onward)
+                back.join()
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        proxy = Proxy(f"127.0.0.1:{server.server_address[1]}")
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield proxy
+        finally:
+            server.shutdown()
+
+
+def _pass_on(here: socket.socket, there: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := here.recv(1 << 16):
+            there.sendall(piece)
+        there.shutdown(socket.SHUT_WR)

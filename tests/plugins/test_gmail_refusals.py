@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gmail_mailbox import mail_of
 from gmail_server import MODIFY, READONLY, Failure, GmailServer, certificate_for_this_machine, key_pair
-from gmail_source import Reader, config_of, serving
+from gmail_source import Reader, config_of, proxying, serving
 from pydantic import ValidationError
 
 from fmrp_gmail import GmailConfig, GmailConnector, transport
@@ -222,6 +222,22 @@ def test_a_gateway_of_ones_own_is_trusted_by_its_certificate_only(tmp_path: Path
             Reader(config_of(server)).read()
         pem = server.certificate.read_text().split("-----BEGIN PRIVATE")[0]
         assert Reader(config_of(server, ca_certificate=pem)).names() == ["1.csv"]
+
+
+def test_the_proxy_of_the_environment_is_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving(certificate=certificate_for_this_machine(tmp_path)) as server, proxying() as proxy:
+        assert server.certificate is not None
+        config = config_of(server, ca_certificate=server.certificate.read_text().split("-----BEGIN PRIVATE")[0])
+        server.mailbox.deliver(mail_of({"1.csv": b"1"}))
+        monkeypatch.setenv("https_proxy", f"http://user:p%40ss@{proxy.address}")
+        assert Reader(config).names() == ["1.csv"]
+        assert proxy.asked[0].split()[1] == server.url.removeprefix("https://")
+        monkeypatch.setenv("https_proxy", f"http://user:wrong@{proxy.address}")
+        with pytest.raises(FatalError, match="lets nothing through") as raised:
+            Reader(config).read()
+        assert "wrong" not in str(raised.value)
 
 
 # -- what stays secret ------------------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 """The HTTP that Google's library speaks: each answer bounded in size and time, and only reading goes out."""
 
+import base64
 import time
 from functools import partial
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httplib2  # type: ignore[import-untyped]
 
@@ -27,7 +30,7 @@ class Transport(httplib2.Http):  # type: ignore[misc]
     def __init__(
         self, token_uri: str, *, writing: bool, most_bytes: int, timeout_s: float, ca_file: str | None
     ) -> None:
-        super().__init__(timeout=timeout_s, ca_certs=ca_file)
+        super().__init__(timeout=timeout_s, ca_certs=ca_file, proxy_info=None)
         # A token is for the address it was asked for.
         self.follow_redirects = False
         self._token_uri = token_uri
@@ -35,7 +38,7 @@ class Transport(httplib2.Http):  # type: ignore[misc]
         bounded = staticmethod(partial(_Bounded, most_bytes=most_bytes, most_s=_PATIENCE * timeout_s))
         self._kinds = {
             "http": type("Plain", (httplib2.HTTPConnectionWithTimeout,), {"response_class": bounded}),
-            "https": type("Tls", (httplib2.HTTPSConnectionWithTimeout,), {"response_class": bounded}),
+            "https": type("Tls", (_ThroughProxy,), {"response_class": bounded}),
         }
 
     def request(
@@ -53,6 +56,44 @@ class Transport(httplib2.Http):  # type: ignore[misc]
             self.close()  # half an answer may be waiting on the connection
             raise
         return answer
+
+
+class _ThroughProxy(httplib2.HTTPSConnectionWithTimeout):  # type: ignore[misc]
+    """Goes through the proxy that the environment names (https_proxy, no_proxy), where there is one.
+
+    httplib2 leaves that to a library of its own that is seldom there.
+    """
+
+    def __init__(self, host: str, port: int | None = None, **named: Any) -> None:
+        super().__init__(host, port, **named)
+        given = None if proxy_bypass(self.host) else getproxies().get("https")
+        if given:
+            try:
+                proxy = urlsplit(given if "://" in given else f"http://{given}")
+                where = proxy.hostname or "", proxy.port or 80
+            except ValueError:
+                raise FatalError("https_proxy is not an address such as http://proxy.example:3128") from None
+            self.set_tunnel(self.host, self.port, _login(proxy.username, proxy.password))
+            self.host, self.port = where
+
+    def connect(self) -> None:
+        """FatalError: the proxy refuses."""
+        try:
+            HTTPSConnection.connect(self)
+        except OSError as error:
+            if str(error).startswith("Tunnel connection failed"):
+                raise FatalError(
+                    f"the proxy {self.host}:{self.port} of https_proxy lets nothing through to Google; check its rules "
+                    "and, if it asks for one, its log-in"
+                ) from None
+            raise
+
+
+def _login(user: str | None, password: str | None) -> dict[str, str]:
+    if user is None:
+        return {}
+    both = f"{unquote(user)}:{unquote(password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(both.encode()).decode()}"}
 
 
 class _Bounded(HTTPResponse):
