@@ -161,6 +161,19 @@ def test_a_mail_that_the_search_finds_only_later_is_not_lost(server: GmailServer
     assert reader.state["unsure"] == {}
 
 
+@pytest.mark.parametrize("selection", [{"query": "has:attachment"}, {"senders": ["@shop.example"]}])
+def test_a_mail_that_came_just_before_the_first_reading_is_not_lost(
+    server: GmailServer, selection: dict[str, Any]
+) -> None:
+    reader = Reader(config_of(server, **selection))
+    deliver(server, "early.csv")
+    server.mailbox.not_searchable_yet = {deliver(server, "late.csv")}
+    names = reader.names()
+    server.mailbox.not_searchable_yet = set()
+    assert names + reader.names() == ["early.csv", "late.csv"]
+    assert reader.names() == []
+
+
 def test_after_gmail_has_forgotten_the_history_nothing_is_lost_or_comes_twice(server: GmailServer) -> None:
     reader = Reader(config_of(server))
     for number in range(4):

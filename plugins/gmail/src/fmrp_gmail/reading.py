@@ -5,7 +5,7 @@ Whatever is listed or told again is recognised by its id. A mail is left out for
 
 import io
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
@@ -20,6 +20,8 @@ from fmrp_sdk.attachments import Attachment, attachments
 
 # While mails are listed, the state moves on after so many.
 _CHUNK = 100
+# Of mails that came just before the first listing, so many are looked for.
+_NEWEST = 50
 # Whoever reads wants to hear something from time to time.
 _LONGEST_SILENCE_S = 10.0
 # Gmail's search may find a mail a little later than its history tells of it.
@@ -73,6 +75,7 @@ class Reading:
         for page in self._mailbox.ids(search(self._config)):
             found.update(page)
             yield from self._if_long_silent()
+        found.update(self._perhaps_not_found_yet(found))
         begin = age(self._state.upto or "")
         rest = sorted((mail for mail in found if age(mail) > begin), key=age)
         for start in range(0, len(rest), _CHUNK):
@@ -81,6 +84,20 @@ class Reading:
             self._state = replace(self._state, upto=chunk[-1])
             yield from self._if_new()
         self._state = replace(self._state, upto=None)
+
+    def _perhaps_not_found_yet(self, found: Set[str]) -> list[str]:
+        """The newest mails that the search left out: it may be late, and the history begins after them.
+
+        Without a query they are looked at, with one they are asked for again by the next reading.
+        """
+        if search(self._config) is None:
+            return []
+        left_out = [mail for mail in next(self._mailbox.ids(None, _NEWEST), []) if mail not in found]
+        if self._config.query is None:
+            return left_out
+        now = int(self._now())
+        self._state = self._state.with_unsure({**dict.fromkeys(left_out, now), **self._state.unsure})
+        return []
 
     def _changed(self) -> Iterator[Batch]:
         first: int | None = None

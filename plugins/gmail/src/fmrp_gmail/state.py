@@ -65,7 +65,7 @@ class GmailState:
 
     def listing_again(self, history: int) -> "GmailState":
         """Gmail has forgotten the history: all mails are gone through, those that are known are passed over."""
-        return replace(self, history=history, upto="", unsure={})
+        return replace(self, history=history, upto="")
 
     def after_attachment(self, mail: str, attachments: int) -> "GmailState":
         """So many attachments of a mail are taken, and more are to come."""

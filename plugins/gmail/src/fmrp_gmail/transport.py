@@ -64,6 +64,9 @@ class _ThroughProxy(httplib2.HTTPSConnectionWithTimeout):  # type: ignore[misc]
     httplib2 leaves that to a library of its own that is seldom there.
     """
 
+    host: str
+    port: int
+
     def __init__(self, host: str, port: int | None = None, **named: Any) -> None:
         super().__init__(host, port, **named)
         given = None if proxy_bypass(self.host) else getproxies().get("https")
