@@ -5,7 +5,6 @@ Nothing the archive says of itself is believed: bytes are counted as they are un
 
 import io
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -112,9 +111,9 @@ def _is_clutter(path: str) -> bool:
 
 
 def _base_name(path: str, place: int) -> str:
-    """The last part of a path of any system, without control characters; 'file 3' where nothing else is left."""
+    """The last part of a path of any system, without what cannot be seen; 'file 3' where nothing else is left."""
     last = path.replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(char for char in last if unicodedata.category(char) not in ("Cc", "Cf", "Cs")).strip()
+    name = "".join(filter(str.isprintable, last)).strip()
     if not name.strip("."):
         return f"file {place}"
     suffix = PurePosixPath(name).suffix[:20]

@@ -46,7 +46,11 @@ def row(n: int) -> bytes:
 CSV_CASES = {
     "empty": (b"", errors.EmptyFile, "0 bytes"),
     "blank": (b" \n\n\t\n", errors.EmptyFile, "nothing but blanks"),
-    "header only": (b"item,day,quantity\n\n,,\n", errors.EmptyFile, "line 1: the file has a header but not one data row"),
+    "header only": (
+        b"item,day,quantity\n\n,,\n",
+        errors.EmptyFile,
+        "line 1: the file has a header but not one data row",
+    ),
     "wrong columns": (
         b"foo,bar\n1,2\n",
         errors.WrongColumns,
