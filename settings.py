@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     forecast_horizon_weeks: int = Field(default=13, ge=1, le=52)
     rejected_share_alert: float = Field(default=0.05, ge=0, le=1, description="Share of rejected rows that alerts.")
     planning_horizon_weeks: int = Field(default=26, ge=1, le=104)
+    source_patience_s: float = Field(default=120.0, ge=1, description="Longest wait for one answer of a source.")
     required_connectors: tuple[str, ...] = Field(default=(), description="Connectors without which nothing starts.")
 
     log_level: str = "INFO"

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import structlog
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
-from fmrp_sdk import CheckResult, Connector
+from fmrp_sdk import CheckResult, Connector, ConnectorRun
 from fmrp_sdk.errors import ConnectorError
 
 SET = "(set)"
@@ -100,7 +100,11 @@ def _ask(
     answer: asyncio.Future[CheckResult],
 ) -> None:
     try:
-        result = connector().check(config)
+        run = ConnectorRun(connector(), config)
+        try:
+            result = run.check().result()
+        finally:
+            run.close()
     except ConnectorError as error:
         result = CheckResult(False, str(error))
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything; what it says may hold a secret

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.models import IngestRun
 from db.models.job import DEAD_STATES, Job
 from db.repositories import alerts
 from db.repositories.alerts import Finding
@@ -32,3 +33,20 @@ async def job_succeeded(session: AsyncSession, kind: str, parameters: Mapping[st
 def _subject(kind: str, parameters: Mapping[str, Any]) -> str:
     source = parameters.get("source")
     return f"{kind} {source}" if isinstance(source, str) else kind
+
+
+def rejected_rows(record: IngestRun, limit: float) -> Finding | None:
+    """What is wrong when more than `limit` of a file's rows were rejected."""
+    share = record.rejected / record.read if record.read else 0.0
+    if share <= limit:
+        return None
+    severity = "critical" if share > 0.5 else "warning"
+    text = f"{record.file}: {record.rejected:,} of {record.read:,} rows rejected ({share:.0%})"
+    return Finding(severity, text, record.source)
+
+
+def refused_files(source: str, totals: Mapping[str, int]) -> Finding | None:
+    """What is wrong when files of a source were refused as a whole."""
+    if not totals["failed_files"]:
+        return None
+    return Finding("critical", f"{source}: {totals['failed_files']} files refused: see the runs of this source", source)

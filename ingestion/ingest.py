@@ -24,7 +24,7 @@ class Ingested:
 
     rows: the target's columns and dtypes, file order; lines: where each stood (i64). new_items: items to create before
     the rows, columns of items. rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), by
-    line.
+    line. numbers_are_plain: as in `Parsed`, for those who read the rejected rows again.
     """
 
     target: str
@@ -37,6 +37,8 @@ class Ingested:
     merged: int
     rejected_count: int
     lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
+    numbers_are_plain: bool = False
+    parked_count: int = 0
 
 
 def ingest(
@@ -78,7 +80,7 @@ def ingest_rows(
     good, broken = split_rows(fields, mapping, known)
     tell(0.8, "clean")
     kept, merged = one_row_per_key(good, target)
-    rejected = rejected_rows(parsed, broken)
+    rejected = rejected_rows(parsed, broken).with_columns(parked=pl.lit(value=False))
     rows = kept.select(pl.col(name).cast(dtype) for name, dtype in target.schema().items())
     result = Ingested(
         target=target.name,
@@ -91,6 +93,7 @@ def ingest_rows(
         taken=rows.height,
         merged=merged,
         rejected_count=rejected.height,
+        numbers_are_plain=parsed.numbers_are_plain,
     )
     tell(1.0, "done")
     return result

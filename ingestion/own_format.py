@@ -38,14 +38,15 @@ def other_columns(parsed: Parsed, mapping: Mapping) -> list[str]:
     return [name for name in parsed.columns if name and header_key(name) not in known]
 
 
-def parsed_rows(rows: Sequence[Dict[str, Any]]) -> Parsed:
-    """Rows of plain values as a file of texts; `line` is the place in the list, from 1."""
+def parsed_rows(rows: Sequence[Dict[str, Any]], *, numbers_are_plain: bool = True) -> Parsed:
+    """Rows of plain values as a file of texts; `line` is the place in the list, from 1. See `Parsed`."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns: dict[str, pl.Series] = {"line": pl.Series(range(1, len(rows) + 1), dtype=pl.Int64)}
     for place, name in enumerate(names):
         columns[f"c{place}"] = pl.Series([_text(row.get(name)) for row in rows], dtype=pl.String)
     malformed = pl.DataFrame(schema=MALFORMED_SCHEMA)
-    return Parsed(pl.DataFrame(columns), tuple(names), malformed, "json", "utf-8", "", 0, numbers_are_plain=True)
+    frame = pl.DataFrame(columns)
+    return Parsed(frame, tuple(names), malformed, "json", "utf-8", "", 0, numbers_are_plain=numbers_are_plain)
 
 
 def _text(value: Any) -> str | None:

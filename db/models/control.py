@@ -61,9 +61,9 @@ class SavedMapping(Keyed, Stamped, Revised, Retired, Base):
 
 
 class SourceFile(Keyed, Base):
-    """The bytes of a delivered file, kept so that what was acknowledged survives any crash.
+    """The bytes of a delivered file, kept so that it can be read again. `origin` says where it came from.
 
-    `received` waits to be ingested; the connector's state moved in the transaction that stored it.
+    An upload that is `received` waits to be ingested. What a connector gave is kept in the transaction of its rows.
     """
 
     __tablename__ = "source_file"
@@ -80,16 +80,22 @@ class SourceFile(Keyed, Base):
     name: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    origin: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class IngestRun(Keyed, Base):
-    """One reading of one file through one mapping: read = taken + merged + rejected."""
+    """One reading of one file, or of the rows of one stream, through one mapping: read = taken + merged + rejected.
+
+    `parked` of the rejected rows wait for what they refer to. A run of rejected rows again is a `rerun_of` the run they
+    came from. `numbers_are_plain`: the rows as they stood have numbers and dates of the usual form, not the mapping's.
+    """
 
     __tablename__ = "ingest_run"
     __table_args__ = (
         CheckConstraint("state in ('done', 'failed', 'unchanged')", name="state"),
         CheckConstraint("read = taken + merged + rejected", name="accounted"),
+        CheckConstraint("parked <= rejected", name="parked"),
         UniqueConstraint("job_id", "source_file_id", "mapping"),
         Index("ix_ingest_run_finished_at", "finished_at", postgresql_where=text("state <> 'failed'")),
         Index("ix_ingest_run_source_finished_at", "source", "finished_at", postgresql_where=text("state <> 'failed'")),
@@ -106,18 +112,37 @@ class IngestRun(Keyed, Base):
     taken: Mapped[int] = mapped_column(server_default="0")
     merged: Mapped[int] = mapped_column(server_default="0")
     rejected: Mapped[int] = mapped_column(server_default="0")
+    parked: Mapped[int] = mapped_column(server_default="0")
+    numbers_are_plain: Mapped[bool] = mapped_column(server_default="false")
+    rerun_of: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("ingest_run.id", ondelete="CASCADE"), index=True)
     error: Mapped[str | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class RejectedRow(Base):
-    """A row that was not taken: its line in the file, the field at fault, the reason, and the row as it stood."""
+    """A row that was not taken: its line in the file, the field at fault, the reason, and the row as it stood.
+
+    `open` until a later run takes it, as it stood or as `corrected` (header to text), or somebody dismisses it.
+    `judged_by` is the run that last looked at it, if not the one it came from. `parked`: all that is wrong with it is
+    that what it refers to is not there yet.
+    """
 
     __tablename__ = "rejected_row"
+    __table_args__ = (
+        CheckConstraint("state in ('open', 'taken', 'dismissed')", name="state"),
+        Index("ix_rejected_row_parked", "run_id", postgresql_where=text("parked AND state = 'open'")),
+    )
 
     run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ingest_run.id", ondelete="CASCADE"), primary_key=True)
     line: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(unique=True, server_default=text("gen_random_uuid()"))
     field: Mapped[str]
     reason: Mapped[str]
     raw: Mapped[str]
+    parked: Mapped[bool] = mapped_column(server_default="false")
+    state: Mapped[str] = mapped_column(server_default="open")
+    corrected: Mapped[dict[str, Any] | None]
+    corrected_by: Mapped[str | None]
+    judged_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("ingest_run.id", ondelete="SET NULL"), index=True)
+    revision: Mapped[int] = mapped_column(server_default="1")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-import polars as pl
 from sqlalchemy import Text, cast, delete, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 from uuid_utils.compat import uuid7
 
-from db.copy import driver_of
-from db.models import IngestRun, RejectedRow, Source, SourceFile
+from db.models import IngestRun, Source, SourceFile
 from db.paging import Order, Rows
 
 RUNS_ORDER = Order({"finished_at": IngestRun.finished_at, "file": IngestRun.file}, "-finished_at", IngestRun.id)
-REJECTED_ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
 # Uploads by hand belong to this source; no connector of that name exists, so nothing is fetched for it.
 UPLOAD = "upload"
+
+
+class Moved(ConnectionError):
+    """A source's state is not what the reading began with: another attempt may go on from what it is now."""
 
 
 async def find(session: AsyncSession, key: str, *, lock: bool = False, deleted: bool | None = False) -> Source | None:
@@ -69,26 +71,25 @@ async def put(session: AsyncSession, source: Source) -> None:
 
 
 async def put_file(
-    session: AsyncSession, *, source: str, name: str, sha256: str, content: bytes, mapping: str | None
+    session: AsyncSession,
+    *,
+    source: str,
+    name: str,
+    sha256: str,
+    content: bytes,
+    mapping: str | None = None,
+    state: str = "received",
+    origin: Mapping[str, str] | None = None,
 ) -> uuid.UUID:
-    """Keep a file's bytes; the same file delivered again by the same source is the same row, waiting once more."""
+    """Keep a file's bytes; the same file delivered again by the same source is the same row, in a new state."""
+    values = {"mapping": mapping, "state": state, "origin": dict(origin or {})}
     query = (
         insert(SourceFile)
-        .values(
-            id=uuid7(), source=source, name=name, sha256=sha256, size=len(content), content=content, mapping=mapping
-        )
-        .on_conflict_do_update(
-            index_elements=["source", "name", "sha256"], set_={"mapping": mapping, "state": "received"}
-        )
+        .values(id=uuid7(), source=source, name=name, sha256=sha256, size=len(content), content=content, **values)
+        .on_conflict_do_update(index_elements=["source", "name", "sha256"], set_=values)
         .returning(SourceFile.id)
     )
     return (await session.execute(query)).scalar_one()
-
-
-async def waiting_files(session: AsyncSession, source: str) -> Sequence[SourceFile]:
-    """Files of a source not ingested yet, oldest first, without their content."""
-    query = select(SourceFile).where(SourceFile.source == source, SourceFile.state == "received")
-    return (await session.execute(query.order_by(SourceFile.received_at, SourceFile.name))).scalars().all()
 
 
 async def read_file(session: AsyncSession, file_id: uuid.UUID) -> SourceFile | None:
@@ -116,12 +117,26 @@ async def add_run(session: AsyncSession, run: IngestRun) -> None:
     await session.flush()
 
 
-async def settled_run(session: AsyncSession, job_id: uuid.UUID, file_id: uuid.UUID) -> IngestRun | None:
-    """The run in which this very job has already taken the file."""
-    query = select(IngestRun).where(
-        IngestRun.job_id == job_id, IngestRun.source_file_id == file_id, IngestRun.state != "failed"
+async def has_settled(session: AsyncSession, job_id: uuid.UUID) -> bool:
+    """Whether an earlier attempt of this job has stored what it was to take."""
+    query = select(IngestRun.id).where(IngestRun.job_id == job_id, IngestRun.state != "failed").limit(1)
+    return (await session.execute(query)).scalar_one_or_none() is not None
+
+
+async def move_state(session: AsyncSession, code: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Move a source's resume state on.
+
+    Raises:
+        Moved: it is no longer what it was before, or the source is gone.
+    """
+    query = (
+        update(Source)
+        .where(Source.code == code, Source.state == before, Source.deleted_at.is_(None))
+        .values(state=after)
+        .returning(Source.id)
     )
-    return (await session.execute(query)).scalar_one_or_none()
+    if (await session.execute(query)).scalar_one_or_none() is None:
+        raise Moved(f"source {code}: it was reset or changed while it was read; reading begins anew")
 
 
 async def earlier_run(
@@ -153,16 +168,6 @@ async def later_run_exists(session: AsyncSession, run: IngestRun) -> bool:
     return (await session.execute(query.limit(1))).scalar_one_or_none() is not None
 
 
-async def store_rejected(session: AsyncSession, run_id: uuid.UUID, rejected: pl.DataFrame) -> None:
-    """Keep rejected rows (line, field, reason, raw), one a line, by COPY."""
-    driver = await driver_of(session)
-    rows = rejected.unique("line", keep="first", maintain_order=True)
-    records = [(run_id, *row) for row in rows.select("line", "field", "reason", "raw").iter_rows()]
-    await driver.copy_records_to_table(
-        "rejected_row", records=records, columns=["run_id", "line", "field", "reason", "raw"]
-    )
-
-
 def runs_statement(source: str | None = None) -> Rows:
     """Runs, of one source or of all."""
     return select(IngestRun).where(IngestRun.source == source) if source else select(IngestRun)
@@ -171,11 +176,6 @@ def runs_statement(source: str | None = None) -> Rows:
 async def find_run(session: AsyncSession, run_id: uuid.UUID) -> IngestRun | None:
     """The run with that id."""
     return await session.get(IngestRun, run_id)
-
-
-def rejected_statement(run_id: uuid.UUID) -> Rows:
-    """Rejected rows of a run."""
-    return select(RejectedRow).where(RejectedRow.run_id == run_id)
 
 
 async def totals(session: AsyncSession, job_id: uuid.UUID) -> dict[str, int]:
@@ -192,15 +192,3 @@ async def totals(session: AsyncSession, job_id: uuid.UUID) -> dict[str, int]:
         )
     ).one()
     return {name: int(value) for name, value in row._mapping.items()}
-
-
-async def rejected_of_job(session: AsyncSession, job_id: uuid.UUID, limit: int) -> Sequence[RejectedRow]:
-    """The first rejected rows of a job's runs."""
-    query = (
-        select(RejectedRow)
-        .join(IngestRun, IngestRun.id == RejectedRow.run_id)
-        .where(IngestRun.job_id == job_id)
-        .order_by(RejectedRow.run_id, RejectedRow.line)
-        .limit(limit)
-    )
-    return (await session.execute(query)).scalars().all()

@@ -38,8 +38,10 @@ TARGETS = (*TABLES, *SERIES_TARGETS)
 _ITEM = "JOIN item i ON i.code = s.item"
 
 
-async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed: str) -> None:
+async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed: str, is_whole: bool = True) -> None:
     """Merge accepted rows of a target into the database, in the caller's transaction.
+
+    `is_whole`: of a snapshot target, these are all rows of the feed, and what is missing is gone.
 
     Sales lines are stored as they are; the caller then derives daily demand from `read_sales_lines`.
 
@@ -50,7 +52,7 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
         if not rows.is_empty():
             await (_store_demand if target == "demand" else _store_sales_lines)(session, rows, feed=feed)
         return
-    is_snapshot = target in SNAPSHOTS
+    is_snapshot = is_whole and target in SNAPSHOTS
     if rows.is_empty() and not is_snapshot:
         return
     merge = Merge(session, TABLES[target], rows, feed)
@@ -109,6 +111,20 @@ async def _store_sales_lines(session: AsyncSession, rows: pl.DataFrame, *, feed:
         ),
         {"feed": feed},
     )
+
+
+async def numbered_on(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> pl.DataFrame:
+    """Sales lines, numbered within document and item after those that the feed has stored."""
+    await stage(session, "touched", rows.select("document", "item").unique())
+    stored = await read_frame(
+        session,
+        "SELECT l.document, i.code, max(l.line) FROM touched s"
+        f" {_ITEM} JOIN sales_line l ON l.item_id = i.id AND l.feed = $1 AND l.document = s.document GROUP BY 1, 2",
+        feed,
+        schema={"document": pl.String, "item": pl.String, "last": pl.Int64},
+    )
+    numbered = rows.join(stored, on=["document", "item"], how="left", maintain_order="left")
+    return numbered.with_columns(pl.col("line") + pl.col("last").fill_null(0)).drop("last")
 
 
 async def read_sales_lines(session: AsyncSession, items: pl.Series, *, feed: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Uploads, ingestion runs and rejected rows."""
+"""Uploads and ingestion runs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,7 @@ from serve.mapping_schemas import MappingName, MappingOut
 from serve.parameters import Cursor, IdempotencyKey, Limit, text_parameter
 from serve.problems import ERRORS, Conflict, NotFound, TooLarge
 from serve.routes.mappings import every_mapping
-from serve.schemas import (
-    IngestRunOut,
-    Listing,
-    RejectedRowOut,
-    ingest_run_out,
-    rejected_row_out,
-)
+from serve.schemas import IngestRunOut, Listing, ingest_run_out
 from serve.security import OPERATOR, VIEWER, User
 
 
@@ -138,26 +132,8 @@ async def get_run(session: AsyncSession, run_id: RunId) -> IngestRunOut:
     return ingest_run_out(run)
 
 
-@get(
-    "/runs/{run_id:uuid}/rejected-rows",
-    opt=VIEWER,
-    responses=ERRORS,
-    operation_id="listRejectedRows",
-    summary="Rows not taken, and why",
-)
-async def list_rejected(
-    session: AsyncSession, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
-) -> Listing[RejectedRowOut]:
-    """Rejected rows in the order of the file."""
-    if await sources.find_run(session, run_id) is None:
-        raise NotFound(f"no ingestion run {run_id}")
-    query = sources.rejected_statement(run_id)
-    page = await fetch_page(session, query, sources.REJECTED_ORDER, sort=None, limit=limit, cursor=cursor)
-    return Listing([rejected_row_out(row[0]) for row in page.rows], page.next_cursor, page.total)
-
-
 router = Router(
     "/sources",
-    route_handlers=[list_mappings, upload, list_all_runs, list_runs, get_run, list_rejected],
+    route_handlers=[list_mappings, upload, list_all_runs, list_runs, get_run],
     tags=["Sources"],
 )

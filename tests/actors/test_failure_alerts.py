@@ -9,8 +9,8 @@ from planned_work import PlannedWork
 from queue_world import dispatching, owners_of, perform, start, until_ended
 from sqlalchemy import text
 
-from actors.failure_alerts import job_succeeded
-from actors.ingestion import IngestionWork, rejected_rows
+from actors.failure_alerts import job_succeeded, rejected_rows
+from actors.ingestion import IngestionWork
 from actors.owner import Connections
 from actors.uploads import start_upload
 from db.models import IngestRun

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from queue_world import claim, get, perform, run_of, scalar, start
 from sqlalchemy import select, text
 
-from actors import ingestion
+from actors import intake
 from actors.ingestion import IngestionWork, UnknownSource
 from actors.mappings import UnknownMapping
 from actors.owner import Connections, Outcome
@@ -216,8 +216,9 @@ async def test_a_file_without_a_rule_is_refused_by_name(connections: Connections
         ("sources.put_file", 3),
         ("targets.store", 2),
         ("sources.add_run", 1),
-        ("sources.store_rejected", 3),
-        ("sources.settle_file", 2),
+        ("rejected_rows.store", 3),
+        ("sources.move_state", 1),
+        ("jobs.report_progress", 1),
         ("JobRun.finish", 1),
     ],
 )
@@ -226,7 +227,7 @@ async def test_an_attempt_after_a_crash_takes_every_row_once(
 ) -> None:
     drop(inbox, items_csv=ITEMS, stock_csv=STOCK, demand_csv=DEMAND + "NOPE,2026-11-03,1,1\n")
     owner, name = place.split(".")
-    target = JobRun if owner == "JobRun" else getattr(ingestion, owner)
+    target = JobRun if owner == "JobRun" else getattr(intake, owner)
     real, seen = getattr(target, name), []
 
     async def dies(*args: Any, **kwargs: Any) -> Any:
@@ -334,11 +335,12 @@ async def test_a_connectors_error_fails_the_job_for_good_or_for_now(
     work = await with_connector(connections, fault)
     outcome, _ = await ingest(connections, "remote", work)
     assert (outcome.end, outcome.error, outcome.passing) == ("failed", str(fault), passing)
-    # What was fetched before is kept, and the next time goes on after it.
+    # What came before is stored, and the next time goes on after it.
     assert await scalar(connections, "SELECT state->>'done' FROM source") == "1"
+    assert (await counts(connections))["item"] == 2
     outcome, job = await ingest(connections, "remote", await with_connector(connections, None))
     assert outcome.end == "done"
-    assert [run.file for run in await runs(connections, job)] == ["items.csv", "stock.csv"]
+    assert [run.file for run in await runs(connections, job)] == ["stock.csv"]
 
 
 async def test_an_unknown_source_and_a_missing_connector_are_named(connections: Connections) -> None:

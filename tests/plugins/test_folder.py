@@ -1,5 +1,6 @@
 """The watched folder: conformance, and what is its own: settling, markers, links, limits, changed files."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from fmrp_folder import FolderConfig, FolderConnector
 from fmrp_sdk import FatalError, RetriableError, SkippableError
-from fmrp_sdk.testing import ConnectorConformance
+from fmrp_sdk.testing import ConnectorSuite, Content, SourceUnderTest
 
 T0 = 1_700_000_000
 
@@ -23,26 +24,45 @@ def drop(folder: Path, name: str, content: bytes, at: int = T0) -> Path:
 
 
 def names(config: FolderConfig, state: object = None, now: float = T0 + 1_000) -> list[str]:
-    return [batch.file.name for batch in FolderConnector(clock=lambda: now).read(config, state)]
+    return [batch.content.name for batch in FolderConnector(clock=lambda: now).read(config, state)]
 
 
-class TestFolderConformance(ConnectorConformance):
+class DropFolder(SourceUnderTest):
+    """Four files, one of them too large to be taken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._files = {name: name.encode() * (place + 1) for place, name in enumerate(["c.csv", "a.csv", "b.xlsx"])}
+        for place, (name, content) in enumerate(self._files.items()):
+            drop(folder / "drop", name, content, T0 + place)
+        drop(folder / "drop", "huge.csv", b"x" * 2_000, T0 + 1)
+
+    def config(self) -> BaseModel:
+        return FolderConfig(path=self.folder / "drop", max_file_bytes=1_000)
+
+    def contents(self) -> list[Content]:
+        return list(self._files.items())
+
+    def add(self) -> None:
+        self._files["new.csv"] = b"new"
+        drop(self.folder / "drop", "new.csv", b"new", T0 + 100)
+
+    def spoil(self) -> None:
+        (self.folder / "drop" / "nowhere.csv").symlink_to(self.folder / "missing")
+
+    def bad_configs(self) -> list[BaseModel]:
+        loop = self.folder / "loop"
+        loop.symlink_to(loop)
+        not_a_folder = drop(self.folder, "file", b"")
+        return [FolderConfig(path=path) for path in (self.folder / "missing", not_a_folder, loop)]
+
+    def silent_config(self, host: str, port: int) -> BaseModel | None:
+        return None
+
+
+class TestFolder(ConnectorSuite):
     connector_class = FolderConnector
-
-    def good_source(self, tmp_path: Path) -> BaseModel:
-        folder = tmp_path / "drop"
-        for place, name in enumerate(["c.csv", "a.csv", "b.xlsx"]):
-            drop(folder, name, name.encode() * (place + 1), T0 + place)
-        if not (folder / "huge.csv").exists():
-            drop(folder, "huge.csv", b"x" * 2_000, T0 + 1)
-        return FolderConfig(path=folder, max_file_bytes=1_000)
-
-    def bad_configs(self, tmp_path: Path) -> list[BaseModel]:
-        not_a_folder = drop(tmp_path, "file", b"")
-        loop = tmp_path / "loop"
-        if not loop.is_symlink():
-            loop.symlink_to(loop)
-        return [FolderConfig(path=path) for path in (tmp_path / "missing", not_a_folder, loop)]
+    source_class = DropFolder
 
 
 def test_oldest_first_and_only_matching_names(tmp_path: Path) -> None:
@@ -125,10 +145,10 @@ def test_links_leaving_the_folder_are_refused_on_record(tmp_path: Path) -> None:
         "out.csv": "is a symbolic link that leaves the folder",
         "dangling.csv": "is a symbolic link to nothing",
     }
-    batches = {batch.file.name: batch for batch in FolderConnector(clock=lambda: 9e9).read(config, None)}
-    assert batches["within.csv"].file.read() == b"fine"
+    batches = {batch.content.name: batch for batch in FolderConnector(clock=lambda: 9e9).read(config, None)}
+    assert asyncio.run(batches["within.csv"].content.read()) == b"fine"
     with pytest.raises(SkippableError, match=r"out\.csv: is a symbolic link that leaves the folder"):
-        batches["out.csv"].file.read()
+        asyncio.run(batches["out.csv"].content.read())
     assert list(FolderConnector(clock=lambda: 9e9).read(config, list(batches.values())[-1].state)) == []
 
 
@@ -136,11 +156,11 @@ def test_pipe_and_too_large_file_are_refused_without_being_opened(tmp_path: Path
     drop(tmp_path, "big.csv", b"x" * 11)
     os.mkfifo(tmp_path / "pipe.csv")
     config = FolderConfig(path=tmp_path, max_file_bytes=10, min_age_s=0)
-    batches = {batch.file.name: batch.file for batch in FolderConnector(clock=lambda: 9e9).read(config, None)}
+    batches = {batch.content.name: batch.content for batch in FolderConnector(clock=lambda: 9e9).read(config, None)}
     with pytest.raises(SkippableError, match="has 11 bytes, the limit is 10"):
-        batches["big.csv"].read()
+        asyncio.run(batches["big.csv"].read())
     with pytest.raises(SkippableError, match="not a regular file"):
-        batches["pipe.csv"].read()
+        asyncio.run(batches["pipe.csv"].read())
 
 
 def test_nothing_in_the_folder_is_touched(tmp_path: Path) -> None:
@@ -149,7 +169,9 @@ def test_nothing_in_the_folder_is_touched(tmp_path: Path) -> None:
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
     folder.chmod(0o555)
     try:
-        assert [b.file.read() for b in FolderConnector().read(FolderConfig(path=folder), None)] == [b"one"]
+        assert [asyncio.run(b.content.read()) for b in FolderConnector().read(FolderConfig(path=folder), None)] == [
+            b"one"
+        ]
     finally:
         folder.chmod(0o755)
     assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()} == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.owner import Connections
 from db.models import ForecastRun, IngestRun, Job, PlanningRun, Source
-from db.repositories import alerts, forecasts, plan_details, plans, sources, targets, users
+from db.repositories import alerts, forecasts, plan_details, plans, rejected_rows, sources, targets, users
 from serve.forecaster import AdHoc, Forecaster
 from serve.security import AUDIENCE, ISSUER, User
 
@@ -275,9 +276,15 @@ async def add_ingest_run(session: AsyncSession, file: str = "items.csv", source:
     )  # fmt: skip
     await sources.add_run(session, run)
     rejected = pl.DataFrame(
-        {"line": [9, 4, 7], "field": ["cost"] * 3, "reason": ["not a number"] * 3, "raw": ["a;b"] * 3}
+        {
+            "line": [9, 4, 7],
+            "field": ["cost"] * 3,
+            "reason": ["not a number"] * 3,
+            "raw": [json.dumps({"code": "A-100", "cost": "eighty"})] * 3,
+            "parked": [False] * 3,
+        }
     )
-    await sources.store_rejected(session, run.id, rejected)
+    await rejected_rows.store(session, run.id, rejected)
     return run.id
 
 

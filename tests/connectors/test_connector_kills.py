@@ -1,0 +1,45 @@
+"""A reader is killed at random points, in the middle of commits too: what is stored is what the source holds, once."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kills import DemandSource, as_csv, read_with_kills
+
+from actors.owner import Connections
+
+
+class Folder:
+    """Files in a folder."""
+
+    connector = "folder"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def config(self) -> dict[str, Any]:
+        return {"path": str(self._path), "min_age_s": 0}
+
+    def put(self, number: int, rows: list[dict[str, Any]]) -> None:
+        path = self._path / f"demand-{number:03d}.csv"
+        path.write_bytes(as_csv(rows))
+        os.utime(path, (1_700_000_000 + number, 1_700_000_000 + number))
+
+
+@pytest.fixture
+def demand_source(request: pytest.FixtureRequest, tmp_path: Path) -> DemandSource:
+    """The source of that name."""
+    return Folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["folder"])
+async def test_after_kills_the_totals_match_the_source(
+    connections: Connections, demand_source: DemandSource, kill_count: int, name: str
+) -> None:
+    seed = int(os.environ.get("FMRP_KILL_SEED", random.randint(0, 999_999)))
+    print(f"FMRP_KILL_SEED={seed}")  # shown when it fails
+    assert await read_with_kills(connections, demand_source, kill_count, seed) > 0
