@@ -8,7 +8,7 @@ import re
 
 from ingestion.archive import entries, refuse_claims, unpack
 from ingestion.decode import refuse_bomb
-from ingestion.errors import TooManyCells, TooManyColumns, TooManyRows, UnreadableFile
+from ingestion.errors import TooManyCells, TooManyRows, UnreadableFile
 from ingestion.limits import Deadline, Limits
 from ingestion.sheets import parse_sheets
 from ingestion.table import HEADER_SEARCH_ROWS, Parsed, ParseOptions
@@ -55,15 +55,12 @@ def _extended(extent: tuple[int, int], text: bytes) -> tuple[int, int]:
 
 
 def _check_extent(extent: tuple[int, int], limits: Limits) -> None:
+    """A wide sheet alone is no reason: it may be another one than that of the table, or formatted to its end."""
     rows, columns = extent
     advice = "delete the empty rows and columns around the table, or split it"
     if rows > limits.max_rows + HEADER_SEARCH_ROWS:
         raise TooManyRows(
             f"a sheet reaches down to row {rows:,}", expected=f"at most {limits.max_rows:,} rows: {advice}"
-        )
-    if columns > limits.max_columns:
-        raise TooManyColumns(
-            f"a sheet reaches to column {columns:,}", expected=f"at most {limits.max_columns:,}: {advice}"
         )
     if rows * columns > limits.max_cells:
         raise TooManyCells(

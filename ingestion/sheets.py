@@ -3,7 +3,9 @@
 calamine lays out a sheet as a full grid and cannot be interrupted, so this runs in the confined reader only.
 """
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import fastexcel
@@ -31,6 +33,31 @@ _WHOLE_GRID: dict[str, Any] = {"header_row": None, "skip_rows": 0}
 _MAYBE_ROUNDED = r"^-?[0-9]+\.[0-9]+$|^-?0$"
 _ISO_TIME = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9.]+)$"
 _TIME_OF_DAY = r"^1899-12-3[01] ([0-9]{2}:[0-9]{2}:[0-9.]+)$"  # Excel counts days from here and knows no date before
+# Cells that hold an error, as fastexcel tells of them and as Excel shows them.
+_ERROR = re.compile(r"Error\((\w+)\)")
+_ERRORS = {
+    "Div0": "#DIV/0!",
+    "NA": "#N/A",
+    "Name": "#NAME?",
+    "Null": "#NULL!",
+    "Num": "#NUM!",
+    "Ref": "#REF!",
+    "Value": "#VALUE!",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a table is: its sheet, the sheet's first column in use, the header's row (both from 0), the header."""
+
+    sheet: str
+    first_column: int
+    header_at: int
+    header: list[str]
+
+    def columns(self, width: int) -> list[int]:
+        """The sheet's columns that hold the first `width` of the table."""
+        return list(range(self.first_column, self.first_column + width))
 
 
 def parse_sheets(
@@ -72,16 +99,14 @@ def _read(
     *,
     durations: bool,
 ) -> Parsed:
-    name, header_at, header = _find_header(reader, options, deadline)
-    columns = trimmed(header)
-    refuse_too_wide(len(columns), limits, header_at + 1)
-    raw = _texts(reader, name, len(columns), durations=durations)
-    deadline.check(f"the cells of sheet '{name}'")
-    frame = without_blanks(
-        raw.with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64)).slice(header_at + 1)
-    )
+    place = _find_header(reader, limits, options, deadline)
+    columns, line = trimmed(place.header), place.header_at + 1
+    refuse_too_wide(len(columns), limits, line)
+    raw = _texts(reader, place, len(columns), durations=durations)
+    deadline.check(f"the cells of sheet '{place.sheet}'")
+    frame = without_blanks(raw.with_row_index("line", offset=1).with_columns(pl.col("line").cast(pl.Int64)).slice(line))
     if frame.is_empty():
-        raise no_rows(f"sheet '{name}'", header_at + 1)
+        raise no_rows(f"sheet '{place.sheet}'", line)
     refuse_too_many(frame.height, len(columns), limits)
     frame, malformed = without_long_cells(frame, limits)
     return Parsed(
@@ -91,38 +116,51 @@ def _read(
         file_format,
         "utf-8",
         "",
-        header_line=header_at + 1,
-        sheet=name,
+        header_line=line,
+        sheet=place.sheet,
         numbers_are_plain=True,
     )
 
 
-def _texts(reader: fastexcel.ExcelReader, name: str, width: int, *, durations: bool) -> pl.DataFrame:
-    """The first `width` columns of a sheet as c0.., numbers in full and times as other formats give them."""
-    sheet: pl.DataFrame = reader.load_sheet(
-        name, **_WHOLE_GRID, use_columns=list(range(width)), dtypes="string"
-    ).to_polars()
-    frame = sheet.select(pl.col(old).cast(pl.String).alias(f"c{at}") for at, old in enumerate(sheet.columns))
+def _texts(reader: fastexcel.ExcelReader, place: _Place, width: int, *, durations: bool) -> pl.DataFrame:
+    """The table's columns as c0.., numbers in full, errors as Excel shows them, times as other formats give them."""
+    sheet = reader.load_sheet(place.sheet, **_WHOLE_GRID, use_columns=place.columns(width), dtypes="string")
+    batch, failed = sheet.to_arrow_with_errors()
+    texts: Any = pl.from_arrow(batch)
+    frame = pl.DataFrame({f"c{at}": column.cast(pl.String) for at, column in enumerate(texts.get_columns())})
+    frame = _with_errors(frame, failed)
     rounded = [
         at for at, texts in enumerate(frame.get_columns()) if texts.str.contains(_MAYBE_ROUNDED).any(ignore_nulls=True)
     ]
-    for at, numbers in _columns(reader, name, rounded, "float"):
+    for at, numbers in _columns(reader, place, rounded, "float"):
         frame = frame.with_columns(_in_full(frame[f"c{at}"], numbers).alias(f"c{at}"))
     if durations:
         missing = [at for at, texts in enumerate(frame.get_columns()) if texts.null_count()]
-        for at, times in _columns(reader, name, missing, "duration"):
+        for at, times in _columns(reader, place, missing, "duration"):
             frame = frame.with_columns(frame[f"c{at}"].fill_null(_clock(times)))
     return frame.with_columns(pl.all().str.replace(_ISO_TIME, "$1 $2").str.replace(_TIME_OF_DAY, "$1"))
 
 
+def _with_errors(frame: pl.DataFrame, failed: fastexcel.CellErrors | None) -> pl.DataFrame:
+    """Cells that hold an error show it: left empty, they would pass for cells that nobody has filled."""
+    found: dict[int, tuple[list[int], list[str]]] = {}
+    for cell in failed.errors if failed is not None else ():
+        if (told := _ERROR.search(cell.detail)) is not None:
+            row, column = cell.offset_position
+            rows, texts = found.setdefault(column, ([], []))
+            rows.append(row)
+            texts.append(_ERRORS.get(told[1], "#N/A"))
+    return frame.with_columns(frame[f"c{at}"].scatter(rows, texts) for at, (rows, texts) in found.items())
+
+
 def _columns(
-    reader: fastexcel.ExcelReader, name: str, places: list[int], dtype: Literal["float", "duration"]
+    reader: fastexcel.ExcelReader, place: _Place, wanted: list[int], dtype: Literal["float", "duration"]
 ) -> Iterator[tuple[int, pl.Series]]:
-    """Columns of a sheet read as another type, null where a cell is not of it."""
-    if places:
-        dtypes: Any = dict.fromkeys(places, dtype)
-        frame = reader.load_sheet(name, **_WHOLE_GRID, use_columns=places, dtypes=dtypes).to_polars()
-        yield from zip(places, frame.get_columns(), strict=True)
+    """Columns of the table read as another type, null where a cell is not of it."""
+    if wanted:
+        columns = [place.first_column + at for at in wanted]
+        frame = reader.load_sheet(place.sheet, **_WHOLE_GRID, use_columns=columns, dtypes=dtype).to_polars()
+        yield from zip(wanted, frame.get_columns(), strict=True)
 
 
 def _clock(times: pl.Series) -> pl.Series:
@@ -143,9 +181,9 @@ def _in_full(texts: pl.Series, numbers: pl.Series) -> pl.Series:
 
 
 def _find_header(
-    reader: fastexcel.ExcelReader, options: ParseOptions, deadline: Deadline
-) -> tuple[str, int, list[str]]:
-    """(sheet, row index from 0, cells) of the record among the first rows that names the most wanted columns."""
+    reader: fastexcel.ExcelReader, limits: Limits, options: ParseOptions, deadline: Deadline
+) -> _Place:
+    """The record among the first rows of the sheets that names the most wanted columns."""
     names = reader.sheet_names
     if options.sheet:
         if options.sheet not in names:
@@ -154,22 +192,29 @@ def _find_header(
                 expected=f"one of {', '.join(names[:20])}; or change the sheet that the mapping names",
             )
         names = [options.sheet]
-    best: tuple[int, str, int, list[str]] | None = None
+    best: tuple[int, _Place] | None = None
     first: list[str] = []
     any_cell = False
     for name in names[:_MAX_SHEETS]:
         deadline.check(f"sheet '{name}'")
         sheet = reader.load_sheet(name, **_WHOLE_GRID, n_rows=HEADER_SEARCH_ROWS, dtypes="string")
-        if sheet.visible != "visible" and not options.sheet:
+        if sheet.width == 0 or (sheet.visible != "visible" and not options.sheet):
             continue
-        rows = [[str(cell) if cell is not None else "" for cell in row] for row in sheet.to_polars().iter_rows()]
+        frame = sheet.to_polars()
+        # A header that is wider is refused, wherever in it the wanted columns are.
+        rows = [_as_texts(row) for row in frame[:, : limits.max_columns + 1].iter_rows()]
         any_cell = any_cell or any(map(any, rows))
         first = first or next(([cell for cell in row if cell] for row in rows if any(row)), [])
         found = best_header(rows, options)
         if found is not None and (best is None or found[0] > best[0]):
-            best = found[0], name, found[1], rows[found[1]]
+            start = sheet.available_columns()[0].absolute_index
+            best = found[0], _Place(name, start, found[1], _as_texts(frame.row(found[1])))
     if best is None:
         if not any_cell:
             raise EmptyFile("the workbook holds no visible cells", expected="a sheet with a header and rows below it")
         raise no_header(first, options)
-    return best[1], best[2], best[3]
+    return best[1]
+
+
+def _as_texts(row: tuple[Any, ...]) -> list[str]:
+    return [str(cell) if cell is not None else "" for cell in row]

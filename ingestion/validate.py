@@ -12,6 +12,8 @@ from ingestion.targets import FIRST_DATE, LAST_DATE, TARGETS, Field, Kind, Targe
 from ingestion.targets.fields import MAX_ABS_NUMBER, MAX_CODE_CHARS, MAX_TEXT_CHARS
 
 _SHOWN_CHARS = 60
+# '#N/A', '#DIV/0!', '#NAME?', also in the languages of Excel ('#NV', '#WERT!'): what stands there instead of a value.
+_SHEET_ERROR = r"^#(?:N/?[AV]|DIV/0!|\p{Lu}{3,12}[!?])$"
 _EXPECTED = {
     Kind.NUMBER: "not a number",
     Kind.WHOLE: "not a whole number",
@@ -172,6 +174,7 @@ def _value_checks(name: str, spec: Field, kind: Kind) -> Iterator[_Check]:
         # PostgreSQL takes no NUL in a text; a code with a line break in it is a shifted row.
         unwanted = r"[\x00-\x1f\x7f]" if kind is Kind.CODE else r"\x00"
         yield _Check(name, value.str.contains(unwanted), pl.lit("contains control characters"))
+        yield _Check(name, value.str.contains(_SHEET_ERROR), _told("an error of the spreadsheet", name))
         if spec.pattern:
             told = _told(f"not of the form {spec.example}" if spec.example else "not of the expected form", name)
             yield _Check(name, ~value.str.contains(f"^(?:{spec.pattern})$"), told)

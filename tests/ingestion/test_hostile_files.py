@@ -132,7 +132,7 @@ XLSX_CASES = {
         errors.DecompressionBomb,
         "unpacks to more than",
     ),
-    "far column": (raw_workbook(sheet("XFD1")), errors.TooManyColumns, "column 16,384"),
+    "far column": (raw_workbook(sheet("XFD1")), errors.TooManyCells, "1 x 16,384 cells"),
     "far row": (raw_workbook(sheet("A1048576")), errors.TooManyRows, "down to row 1,048,576"),
     "wide and long": (raw_workbook(sheet("T50")), errors.TooManyCells, "50 x 20 cells"),
     "zip without workbook": (archive({"a.csv": GOOD}), errors.UnreadableFile, "a ZIP archive that holds no workbook"),
