@@ -4,6 +4,7 @@ Nothing the archive says of itself is believed: bytes are counted as they are un
 """
 
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ _LOCAL_HEADER = b"PK\x03\x04"
 _MAX_ENTRIES = 2_000  # a workbook of 200 sheets with pictures has some 1,000
 _MAX_SIGNATURES = 50_000  # the archive's own entries, and those of workbooks stored in it without compression
 _MAX_NAME_CHARS = 200
+_MAX_FOLDERS, _MAX_FOLDER_CHARS = 5, 50
 _ENCRYPTED = 0x1
 _LINK = 0o120000
 _KIND_OF_FILE = 0o170000
@@ -37,7 +39,7 @@ _OFFICE_FOLDERS = {"word/": "a Word document (DOCX)", "ppt/": "a presentation (P
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file out of an archive. `name` has no folder and is the only one of its kind in the archive."""
+    """One file out of an archive. `name` is its path there, made safe to show, and no other member's."""
 
     name: str
     content: bytes
@@ -57,8 +59,8 @@ def is_archive(content: bytes) -> bool:
 def members(content: bytes, file_name: str, limits: Limits) -> list[Member]:
     """The files of a ZIP archive, in its order, without folders and without what macOS and Windows leave behind.
 
-    Names are cut to their last part and made distinct ('stock.csv', 'stock (2).csv'). Raises an IngestionError naming
-    `file_name` for an archive that is damaged, encrypted, empty or within another, or too large in bytes, files, ratio
+    Names keep their folders ('june/stock.csv'), but lead nowhere else; one that comes twice is told apart ('stock (2).csv').
+    Raises an IngestionError naming `file_name` for an archive that is damaged, encrypted, empty or within another, or too large in bytes, files, ratio
     or time; then nothing of it is given.
     """
     deadline = Deadline(limits.max_seconds)
@@ -91,7 +93,7 @@ def _members(content: bytes, limits: Limits, deadline: Deadline) -> list[Member]
             total += len(part)
             refuse_bomb(total, len(content), limits)
             parts.append(part)
-        member = Member(_distinct(_base_name(entry.filename, place), names), b"".join(parts))
+        member = Member(_distinct(_safe_name(entry.filename, place), names), b"".join(parts))
         if is_archive(member.content):
             raise UnreadableFile(
                 f"'{member.name}' in it is an archive itself",
@@ -110,23 +112,29 @@ def _is_clutter(path: str) -> bool:
     return parts[-1] in ("", ".DS_Store", "Thumbs.db", "desktop.ini") or "__MACOSX" in parts[:-1]
 
 
-def _base_name(path: str, place: int) -> str:
-    """The last part of a path of any system, without what cannot be seen; 'file 3' where nothing else is left."""
-    last = path.replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(filter(str.isprintable, last)).strip()
+def _safe_name(path: str, place: int) -> str:
+    """A path of any system without a root, steps upwards and what cannot be seen; 'file 3' where no name is left."""
+    parts = [
+        "".join(filter(str.isprintable, part)).strip() for part in re.split(r"[/\\]", re.sub(r"^[A-Za-z]:", "", path))
+    ]
+    *folders, name = ["", *parts]
     if not name.strip("."):
-        return f"file {place}"
+        name = f"file {place}"
     suffix = PurePosixPath(name).suffix[:20]
-    return name if len(name) <= _MAX_NAME_CHARS else name[: _MAX_NAME_CHARS - len(suffix)] + suffix
+    if len(name) > _MAX_NAME_CHARS:
+        name = name[: _MAX_NAME_CHARS - len(suffix)] + suffix
+    named = [folder[:_MAX_FOLDER_CHARS] for folder in folders if folder.strip(".")]
+    return "/".join([*named[-_MAX_FOLDERS:], name])
 
 
 def _distinct(name: str, taken: set[str]) -> str:
     """The name, or 'name (2).ext' and so on if it is taken; upper and lower case are the same."""
-    stem, dot, ending = name.partition(".") if not name.startswith(".") else (name, "", "")
+    folder, slash, last = name.rpartition("/")
+    stem, dot, ending = last.partition(".") if not last.startswith(".") else (last, "", "")
     made, count = name, 1
     while made.casefold() in taken:
         count += 1
-        made = f"{stem} ({count}){dot}{ending}"
+        made = f"{folder}{slash}{stem} ({count}){dot}{ending}"
     taken.add(made.casefold())
     return made
 

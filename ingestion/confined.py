@@ -1,10 +1,12 @@
 """Readers of binary formats, each in a process of its own that may be ended.
 
 Their libraries are C and Rust: they cannot be told to stop, and a file made for it has them ask for gigabytes or abort.
-So they run in a child that has a limit on memory and CPU time (`confined_reader`), is killed at the deadline, and
-answers with Arrow and JSON only. Whatever becomes of it, the caller gets a table or an IngestionError.
+So they run in a child that has a limit on memory and CPU time (`confined_reader`), is killed at the deadline or when
+nobody waits for it any more, and answers with Arrow and JSON only. Whatever becomes of it, the caller gets a table or an
+IngestionError. JSON is read there too: a document of it becomes many times its size in memory.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -12,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing import Pipe
 from pathlib import Path
@@ -24,36 +27,69 @@ from ingestion.errors import IngestionError, UnreadableFile
 from ingestion.limits import GIB, Deadline, Limits, too_slow
 from ingestion.table import Parsed, ParseOptions
 
-Format = Literal["xlsx", "xlsb", "xls", "ods", "pdf", "parquet"]
+Format = Literal["xlsx", "xlsb", "xls", "ods", "pdf", "parquet", "json"]
+StillWanted = Callable[[], None]
+"""Asked while a child reads; what it raises ends the child and goes on to the caller."""
 START_S = 60.0  # importing the libraries takes a second; on a machine that is busy, longer
 _GRACE_S = 0.3  # past the deadline, for the child to say itself how far it came
 _MOST_IDLE = 2
+_ASK_EVERY_S = 0.2
 _ENVIRONMENT = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
+# Nothing else of ours goes to the child: whoever takes it over by a file finds no password.
+_HANDED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "HOME")
 
 
 def read_confined(
-    file_format: Format, content: bytes, limits: Limits, options: ParseOptions, deadline: Deadline
+    file_format: Format,
+    content: bytes,
+    limits: Limits,
+    options: ParseOptions,
+    deadline: Deadline,
+    still_wanted: StillWanted | None = None,
 ) -> Parsed:
-    """Reads a file of a binary format in a child process. See `parse`."""
-    request = {"format": file_format, "limits": asdict(limits), "options": options_to_json(options)}
-    reader = _started(request | {"seconds": deadline.left_s})
+    """Reads a file in a child process. See `parse`."""
+    left_s = deadline.left_s
+    request = {
+        "format": file_format,
+        "limits": asdict(limits),
+        "options": options_to_json(options),
+        "seconds": deadline.seconds,
+        "left_s": left_s,
+    }
+    reader = _started(request)
+    # How long a child takes to start is no fault of the file's.
+    reading = Deadline(deadline.seconds, left_s + _GRACE_S)
     sound = False
     try:
-        reader.connection.send_bytes(content)
-        if not reader.connection.poll(deadline.left_s + _GRACE_S):
-            raise too_slow(deadline.seconds)
-        answer = json.loads(reader.connection.recv_bytes())
-        if "error" not in answer:
-            frames = [pl.read_ipc_stream(io.BytesIO(reader.connection.recv_bytes())) for _ in ("frame", "malformed")]
-            parsed = Parsed(frames[0], tuple(answer.pop("columns")), frames[1], **answer)
-        sound = not answer.get("spent", False)
-    except (EOFError, OSError) as error:
-        raise _ended(reader.process, limits) from error
+        with contextlib.suppress(OSError):  # of a child that has ended, which `_received` tells
+            reader.connection.send_bytes(content)
+        _await(reader, reading, still_wanted)
+        answer, frames = _received(reader, limits)
+        sound = not answer.pop("spent")
     finally:
         reader.keep() if sound else reader.end()
     if "error" in answer:
         raise _error(answer["error"])
-    return parsed
+    return Parsed(frames[0], tuple(answer.pop("columns")), frames[1], **answer)
+
+
+def _received(reader: "_Reader", limits: Limits) -> tuple[dict[str, Any], list[pl.DataFrame]]:
+    """What a child answers, and the frames that come with it (`frame` and `malformed`, or none beside an error)."""
+    try:
+        answer: dict[str, Any] = json.loads(reader.connection.recv_bytes())
+        count = 0 if "error" in answer else 2
+        return answer, [pl.read_ipc_stream(io.BytesIO(reader.connection.recv_bytes())) for _ in range(count)]
+    except (EOFError, OSError) as error:
+        raise _ended(reader.process, limits) from error
+
+
+def _await(reader: "_Reader", deadline: Deadline, still_wanted: StillWanted | None) -> None:
+    """Waits for an answer, asking now and then whether it is still wanted. Raises TooSlow."""
+    while not reader.connection.poll(min(_ASK_EVERY_S, deadline.left_s)):
+        if deadline.left_s <= 0:
+            raise too_slow(deadline.seconds)
+        if still_wanted is not None:
+            still_wanted()
 
 
 def options_to_json(options: ParseOptions) -> dict[str, Any]:
@@ -100,7 +136,9 @@ class _Reader:
                 # What libraries print there is no log of ours, and may quote the file.
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | _ENVIRONMENT | {"PYTHONPATH": path},
+                env={name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+                | _ENVIRONMENT
+                | {"PYTHONPATH": path},
             )
 
     def takes(self, request: dict[str, Any]) -> bool:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.errors import IngestionError, TooMuchMemory, UnreadableFile
-from ingestion.limits import GIB, Deadline, Limits
+from ingestion.limits import GIB, MIB, Deadline, Limits
 from ingestion.table import Parsed, ParseOptions
 
 _IDLE_S = 60.0
 _THREADS = 4
-_NAMES = {"pdf": "PDF", "parquet": "Parquet file"}
+# A child that has come to need as much gives way to a new one: memory that libraries keep is not given back otherwise.
+_MOST_KEPT = 512 * MIB
+_NAMES = {"pdf": "PDF", "parquet": "Parquet file", "json": "JSON"}
 
 
 def main(descriptor: int) -> None:
@@ -37,21 +39,24 @@ def main(descriptor: int) -> None:
 def _answer(connection: Connection, request: dict[str, Any], content: bytes) -> None:
     limits = Limits(**request["limits"])
     read = _reader(request["format"])
-    _confine(limits, request["seconds"])
+    _confine(limits, request["left_s"])
+    deadline = Deadline(request["seconds"], request["left_s"])
     try:
-        parsed = read(content, limits, _options(request["options"]), Deadline(request["seconds"]))
+        parsed = read(content, limits, _options(request["options"]), deadline)
     except IngestionError as error:
-        answer = _told(error)
+        answer = _told(error) | {"spent": _is_spent()}
     except MemoryError:
         answer = _told(_too_much(limits)) | {"spent": True}
     except BaseException as error:
         # Panics of Rust derive from BaseException; anything else of that kind is not ours to catch.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        answer = _told(_unreadable(request["format"], error)) | {"spent": not isinstance(error, Exception)}
+        spent = not isinstance(error, Exception) or _is_spent()
+        answer = _told(_unreadable(request["format"], error)) | {"spent": spent}
     else:
         names = [field.name for field in fields(parsed) if field.name not in ("frame", "malformed")]
-        connection.send_bytes(json.dumps({name: getattr(parsed, name) for name in names}).encode())
+        answer = {name: getattr(parsed, name) for name in names} | {"spent": _is_spent()}
+        connection.send_bytes(json.dumps(answer).encode())
         for frame in (parsed.frame, parsed.malformed):
             buffer = io.BytesIO()
             frame.write_ipc_stream(buffer)
@@ -75,14 +80,23 @@ def _options(told: dict[str, Any]) -> ParseOptions:
 
 def _confine(limits: Limits, seconds: float) -> None:
     """No more memory than the limit on top of what is mapped now; and an end, should the parent die before it."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    memory = pages * resource.getpagesize() + limits.max_memory
+    memory = _memory()[0] + limits.max_memory
     resource.setrlimit(resource.RLIMIT_AS, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     cpu = int(used.ru_utime + used.ru_stime + _THREADS * (seconds + 10))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu if most == resource.RLIM_INFINITY else min(cpu, most), most))
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes mapped, and bytes in use of these."""
+    mapped, used = Path("/proc/self/statm").read_text(encoding="ascii").split()[:2]
+    return int(mapped) * resource.getpagesize(), int(used) * resource.getpagesize()
+
+
+def _is_spent() -> bool:
+    return _memory()[1] > _MOST_KEPT
 
 
 def _too_much(limits: Limits) -> TooMuchMemory:

@@ -34,11 +34,14 @@ class Limits:
 
 
 class Deadline:
-    """The moment by which a file must have been read, counted from the making of this."""
+    """The moment by which a file must have been read, counted from the making of this.
 
-    def __init__(self, seconds: float) -> None:
+    seconds: what is allowed in all; left_s: what is left of it, if another process has used some.
+    """
+
+    def __init__(self, seconds: float, left_s: float | None = None) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._end = time.monotonic() + (seconds if left_s is None else left_s)
 
     @property
     def left_s(self) -> float:

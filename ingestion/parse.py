@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from ingestion.archive import ZIP_MAGICS, document_kind, entries
-from ingestion.confined import Format, read_confined
+from ingestion.confined import Format, StillWanted, read_confined
 from ingestion.decode import GZIP_MAGIC, decode, gunzip
 from ingestion.errors import EmptyFile, IngestionError, TooLarge, UnreadableFile
 from ingestion.limits import Deadline, Limits
 from ingestion.parse_csv import parse_csv
-from ingestion.parse_json import looks_like_json, parse_json
+from ingestion.parse_json import looks_like_json
 from ingestion.parse_xls import OLE_MAGIC
 from ingestion.table import WHITE_SPACE, Parsed, ParseOptions, looks_like_markup
 
@@ -34,10 +34,17 @@ _MAGICS = {
 }
 
 
-def parse(content: bytes, file_name: str, limits: Limits, options: ParseOptions | None = None) -> Parsed:
+def parse(
+    content: bytes,
+    file_name: str,
+    limits: Limits,
+    options: ParseOptions | None = None,
+    still_wanted: StillWanted | None = None,
+) -> Parsed:
     """Reads one table out of a file of any format in docs/importing.md. Raises an IngestionError naming `file_name`.
 
-    A ZIP archive of files is refused: `archive.members` gives them, each to be parsed by itself.
+    A ZIP archive of files is refused: `archive.members` gives them, each to be parsed by itself. `still_wanted` is
+    asked now and then while a reader works that cannot be interrupted; what it raises ends the reading.
     """
     options, deadline = options or ParseOptions(), Deadline(limits.max_seconds)
     try:
@@ -50,14 +57,14 @@ def parse(content: bytes, file_name: str, limits: Limits, options: ParseOptions 
             )
         kind = _binary_format(content)
         if kind is not None:
-            return read_confined(kind, content, limits, options, deadline)
+            return read_confined(kind, content, limits, options, deadline, still_wanted)
         _refuse_other_kinds(content)
         if file_name.lower().endswith((".xlsx", ".xlsm", ".xlsb", ".ods")):
             raise UnreadableFile(
                 f"named as a workbook, but the content is {_kind_of(content)}",
                 expected="a real workbook; a text file is to be named .csv or .txt",
             )
-        return _parse_text(content, limits, options, deadline)
+        return _parse_text(content, limits, options, deadline, still_wanted)
     except IngestionError as error:
         raise error.in_file(file_name) from error.__cause__
 
@@ -81,7 +88,9 @@ def _binary_format(content: bytes) -> Format | None:
     return "pdf" if b"%PDF-" in content[:_PDF_WITHIN] else None
 
 
-def _parse_text(content: bytes, limits: Limits, options: ParseOptions, deadline: Deadline) -> Parsed:
+def _parse_text(
+    content: bytes, limits: Limits, options: ParseOptions, deadline: Deadline, still_wanted: StillWanted | None
+) -> Parsed:
     """CSV or JSON, plain or in gzip."""
     packed = content.startswith(GZIP_MAGIC)
     if packed:
@@ -94,8 +103,10 @@ def _parse_text(content: bytes, limits: Limits, options: ParseOptions, deadline:
     del content
     deadline.check("the text")
     _refuse_no_text(text)
-    read = parse_json if looks_like_json(text) else parse_csv
-    parsed = read(text, limits, options, deadline)
+    if looks_like_json(text):
+        parsed = read_confined("json", text.encode(), limits, options, deadline, still_wanted)
+    else:
+        parsed = parse_csv(text, limits, options, deadline)
     return replace(parsed, encoding=encoding, file_format=parsed.file_format + (".gz" if packed else ""))
 
 

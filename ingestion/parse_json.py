@@ -40,13 +40,13 @@ def looks_like_json(text: str) -> bool:
     return _START.match(text) is not None
 
 
-def parse_json(text: str, limits: Limits, options: ParseOptions, deadline: Deadline) -> Parsed:
-    """Reads records. `line` is the line where each has its own, else the place in the list from 1. See `parse`.
+def parse_json(content: bytes, limits: Limits, options: ParseOptions, deadline: Deadline) -> Parsed:
+    """Reads records out of UTF-8 text; the encoding is for the caller to add. `line` is the line where each has its own, else the place in the list from 1. See `parse`.
 
     A line that is no record is a malformed row; an array or object with an error in it is refused as a whole, as what
     comes after the error is anybody's guess.
     """
-    records, header_line = _records(text)
+    records, header_line = _records(content.decode())
     table = _Table(limits)
     for count, (line, value, fault) in enumerate(records, start=1):
         if count % _RECORDS_BETWEEN_CHECKS == 0:
