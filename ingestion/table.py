@@ -145,6 +145,8 @@ def refuse_too_many(rows: int, columns: int, limits: Limits) -> None:
 def without_blanks(frame: pl.DataFrame) -> pl.DataFrame:
     """Blank cells of c0..cN made null and rows of nothing else left out; `line` stays."""
     names = [name for name in frame.columns if name != "line"]
+    if not names:
+        return frame.clear()
     return frame.with_columns(
         pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)).alias(name) for name in names
     ).filter(pl.any_horizontal(pl.col(name).is_not_null() for name in names))
@@ -154,6 +156,8 @@ def without_long_cells(frame: pl.DataFrame, limits: Limits) -> tuple[pl.DataFram
     """The rows whose cells are all short enough, and the others as rejected rows."""
     most = limits.max_cell_chars
     names = [name for name in frame.columns if name != "line"]
+    if not names:
+        return frame, pl.DataFrame(schema=MALFORMED_SCHEMA)
     too_long = pl.any_horizontal(pl.col(name).str.len_chars() > most for name in names).fill_null(value=False)
     start = pl.concat_str([pl.col(name).str.slice(0, 100) for name in names], separator=" | ", ignore_nulls=True)
     raw = pl.struct(start.str.slice(0, RAW_CHARS).alias("text")).struct.json_encode()

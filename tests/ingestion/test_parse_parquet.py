@@ -5,6 +5,7 @@ import decimal
 import io
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,7 @@ from ingestion.ingest import ingest
 from ingestion.limits import MIB, Limits
 from ingestion.mapping import Mapping
 from ingestion.parse import parse
+from ingestion.parse_records import parse_records
 from ingestion.table import Parsed, ParseOptions
 
 MOMENT = dt.datetime(2024, 1, 2, 23, 30, 5, 600)
@@ -71,11 +73,7 @@ def test_lines_count_blank_rows_and_run_over_row_groups() -> None:
 
 
 REFUSED = {
-    "nested": (
-        written({"item": ["A"], "lines": [[1]]}),
-        UnreadableFile,
-        r"nested columns: 'lines' \(list<.*flatten it",
-    ),
+    "nested": (written({"item": [["A"]]}), UnreadableFile, r"column 'item' holds List\(String\).*flatten it"),
     "bytes": (written({"item": [b"\xff"]}), UnreadableFile, "column 'item' holds bytes that are no text"),
     "spans": (written({"item": pa.array([1], pa.duration("s"))}), UnreadableFile, "column 'item' holds Duration"),
     "other names": (written({"foo": [1]}), WrongColumns, "in the file's schema; the first row is 'foo'"),
@@ -91,6 +89,31 @@ def test_refused(case: str) -> None:
     content, kind, told = REFUSED[case]
     with pytest.raises(kind, match=told):
         read(content)
+
+
+def test_columns_that_nobody_wants_may_hold_anything() -> None:
+    other = {"lines": [[1], []], "who": [{"a": 1}, None], "photo": [b"\xff", None], "took": pa.array([1, 2], pa.duration("s"))}
+    parsed = read(written({"item": ["A", "B"]} | other))
+    assert parsed.columns == ("item", *other)
+    assert parsed.frame.rows() == [(1, "A", *[None] * 4), (2, "B", *[None] * 4)]
+
+
+def test_records_of_a_connector_come_out_as_the_same_rows_in_a_file_do() -> None:
+    values = {"item": ["A", "B"]} | {name: values for name, (values, _) in TYPES.items()}
+    records: Any = pl.from_arrow(pa.table(values))
+    records = pl.concat([records, pl.DataFrame({"item": [None, " ", "x" * 40_000]})], how="diagonal")
+    as_file = io.BytesIO()
+    records.write_parquet(as_file)
+    parsed, again = parse_records(records, Limits()), read(as_file.getvalue())
+    assert parsed.frame.equals(again.frame)
+    assert parsed.malformed.equals(again.malformed)
+    assert (parsed.read, parsed.malformed["line"].to_list()) == (3, [5])
+    assert (parsed.columns, parsed.numbers_are_plain) == (again.columns, True)
+    assert parse_records(records.clear(), Limits()).read == parse_records(pl.DataFrame(), Limits()).read == 0
+    with pytest.raises(TooManyRows):
+        parse_records(records, Limits(max_rows=4))
+    with pytest.raises(UnreadableFile, match="column 'item' holds List"):
+        parse_records(pl.DataFrame({"item": [["A"]]}), Limits())
 
 
 def test_sizes_are_counted_not_believed() -> None:
