@@ -59,9 +59,9 @@ def is_archive(content: bytes) -> bool:
 def members(content: bytes, file_name: str, limits: Limits) -> list[Member]:
     """The files of a ZIP archive, in its order, without folders and without what macOS and Windows leave behind.
 
-    Names keep their folders ('june/stock.csv'), but lead nowhere else; one that comes twice is told apart ('stock (2).csv').
-    Raises an IngestionError naming `file_name` for an archive that is damaged, encrypted, empty or within another, or too large in bytes, files, ratio
-    or time; then nothing of it is given.
+    Names keep their folders ('june/stock.csv') but lead nowhere else; one that comes twice is told apart
+    ('stock (2).csv'). Raises an IngestionError naming `file_name` for an archive that is damaged, encrypted, empty or
+    within another, or too large in bytes, files, ratio or time; then nothing of it is given.
     """
     deadline = Deadline(limits.max_seconds)
     try:

@@ -2,8 +2,8 @@
 
 Their libraries are C and Rust: they cannot be told to stop, and a file made for it has them ask for gigabytes or abort.
 So they run in a child that has a limit on memory and CPU time (`confined_reader`), is killed at the deadline or when
-nobody waits for it any more, and answers with Arrow and JSON only. Whatever becomes of it, the caller gets a table or an
-IngestionError. JSON is read there too: a document of it becomes many times its size in memory.
+nobody waits for it any more, and answers with Arrow and JSON only. Whatever becomes of it, the caller gets a table or
+an IngestionError. JSON is read there too: a document of it becomes many times its size in memory.
 """
 
 import contextlib

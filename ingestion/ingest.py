@@ -51,8 +51,8 @@ def ingest(
 ) -> Ingested:
     """Parses, maps, validates and cleans one file.
 
-    `on_progress` is told the share done (0 to 1) and the step; what it raises ends the reading. IngestionError: the file as a whole is refused; a row
-    that breaks a rule only rejects itself.
+    `on_progress` is told the share done (0 to 1) and the step; what it raises ends the reading. IngestionError: the
+    file as a whole is refused; a row that breaks a rule only rejects itself.
     """
     tell = on_progress or _silent
     try:

@@ -77,7 +77,7 @@ def _binary_format(content: bytes) -> Format | None:
             return kind  # type: ignore[return-value]
         raise UnreadableFile(
             f"the content is {kind}" if kind else "a ZIP archive that holds no workbook",
-            expected=f"one table ({_FORMATS}); to send an archive of files, name it .zip and hand it to a source",
+            expected=f"one table ({_FORMATS}); archives of files are taken from sources and as uploads",
         )
     if content.startswith(OLE_MAGIC):
         return "xls"

@@ -41,10 +41,11 @@ def looks_like_json(text: str) -> bool:
 
 
 def parse_json(content: bytes, limits: Limits, options: ParseOptions, deadline: Deadline) -> Parsed:
-    """Reads records out of UTF-8 text; the encoding is for the caller to add. `line` is the line where each has its own, else the place in the list from 1. See `parse`.
+    """Reads records out of UTF-8 text. See `parse`.
 
-    A line that is no record is a malformed row; an array or object with an error in it is refused as a whole, as what
-    comes after the error is anybody's guess.
+    `line` is the line where each has its own, else the place in the list from 1. A line that is no record is a
+    malformed row; an array or object with an error in it is refused as a whole, as what comes after the error is
+    anybody's guess.
     """
     records, header_line = _records(content.decode())
     table = _Table(limits)

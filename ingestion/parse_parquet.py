@@ -15,7 +15,7 @@ _BATCH_ROWS = 16_384
 
 
 def parse_parquet(content: bytes, limits: Limits, options: ParseOptions, deadline: Deadline) -> Parsed:
-    """Reads a Parquet file; `line` is the row's place from 1. Wanted columns that are nested are refused. See `parse`."""
+    """Reads a Parquet file; `line` is the row's place from 1. A wanted column must not be nested. See `parse`."""
     file = pq.ParquetFile(pa.BufferReader(content))
     names = file.schema_arrow.names
     refuse_too_wide(len(names), limits)
@@ -29,10 +29,8 @@ def parse_parquet(content: bytes, limits: Limits, options: ParseOptions, deadlin
     return found
 
 
-def _frames(
-    file: pq.ParquetFile, limits: Limits, options: ParseOptions, deadline: Deadline
-) -> Iterator[pl.DataFrame]:
-    """The file's rows as texts c0.., some thousand at a time. Columns that repeat a long text stay packed until then."""
+def _frames(file: pq.ParquetFile, limits: Limits, options: ParseOptions, deadline: Deadline) -> Iterator[pl.DataFrame]:
+    """The file's rows as texts c0.., some thousand at a time. Columns that repeat a text stay packed until then."""
     rows, size = 0, 0
     for batch in file.iter_batches(batch_size=_BATCH_ROWS):
         rows += batch.num_rows

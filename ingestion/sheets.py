@@ -180,9 +180,7 @@ def _in_full(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     return pair.select(full).to_series()
 
 
-def _find_header(
-    reader: fastexcel.ExcelReader, limits: Limits, options: ParseOptions, deadline: Deadline
-) -> _Place:
+def _find_header(reader: fastexcel.ExcelReader, limits: Limits, options: ParseOptions, deadline: Deadline) -> _Place:
     """The record among the first rows of the sheets that names the most wanted columns."""
     names = reader.sheet_names
     if options.sheet:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -16,13 +15,13 @@ from litestar.params import Body, Parameter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.file_limits import file_limits
 from actors.mappings import BadDefinition, UnknownMapping, checked, find_mapping, shipped
 from db.models import SavedMapping
 from db.records import codes as known_codes
 from db.repositories import mappings, sources
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
-from ingestion.limits import Limits
 from ingestion.targets import TARGETS
 from ingestion.validate import KnownCodes
 from serve.mapping_schemas import (
@@ -183,7 +182,7 @@ async def preview_mapping(
     state: State, name: NamedMapping, data: Annotated[FileIn, Body(media_type=RequestEncodingType.MULTI_PART)]
 ) -> MappingPreview:
     """The same reading as of an upload."""
-    limits = replace(Limits(), max_bytes=state.connections.settings.upload_max_bytes)
+    limits = file_limits(state.connections.settings)
     async with state.connections.sessions() as session:
         try:
             mapping = (await find_mapping(session, name)).mapping

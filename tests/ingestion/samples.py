@@ -208,7 +208,6 @@ def raw_pdf(*objects: bytes) -> bytes:
 def pdf_page(content: bytes, extra: bytes = b"", resources: bytes = b"", head: bytes = b"") -> bytes:
     """A PDF of one page with this content stream (`head`: further entries of its dictionary) and `extra` object 6."""
     font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
-    fonts = b"<</Font<</F 5 0 R>>%s>>" % resources
     return raw_pdf(
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",

@@ -92,7 +92,7 @@ def test_refused(case: str) -> None:
 
 
 def test_rows_cells_and_time_are_bounded() -> None:
-    many = "\n".join('{"item":"A","qty":%d}' % n for n in range(20_001))
+    many = "\n".join(f'{{"item":"A","qty":{n}}}' for n in range(20_001))
     with pytest.raises(TooManyRows):
         read(many, Limits(max_rows=100))
     with pytest.raises(TooManyCells):

@@ -92,7 +92,12 @@ def test_refused(case: str) -> None:
 
 
 def test_columns_that_nobody_wants_may_hold_anything() -> None:
-    other = {"lines": [[1], []], "who": [{"a": 1}, None], "photo": [b"\xff", None], "took": pa.array([1, 2], pa.duration("s"))}
+    other = {
+        "lines": [[1], []],
+        "who": [{"a": 1}, None],
+        "photo": [b"\xff", None],
+        "took": pa.array([1, 2], pa.duration("s")),
+    }
     parsed = read(written({"item": ["A", "B"]} | other))
     assert parsed.columns == ("item", *other)
     assert parsed.frame.rows() == [(1, "A", *[None] * 4), (2, "B", *[None] * 4)]
@@ -141,5 +146,5 @@ def test_a_needed_column_that_is_missing_is_told_without_a_line() -> None:
             "columns": {name: {"names": [name]} for name in ("item", "day", "quantity")},
         }
     )
-    with pytest.raises(WrongColumns, match="^a.parquet: the header lacks 'quantity'"):
+    with pytest.raises(WrongColumns, match=r"^a\.parquet: the header lacks 'quantity'"):
         ingest(written({"item": ["A"], "day": [dt.date(2024, 1, 2)]}), "a.parquet", mapping)

@@ -99,15 +99,15 @@ def test_refused_with_what_to_do() -> None:
         read(pdf([["foo", "bar"], [1, 2]]))
     with pytest.raises(EmptyFile, match="the table has a header but not one data row"):
         read(pdf([["item", "qty"]]))
-    with pytest.raises(UnreadableFile, match="it is a scan .*ask the sender"):
+    with pytest.raises(UnreadableFile, match=r"it is a scan .*ask the sender"):
         read(pdf_page(b"0 0 100 100 re f"))
-    with pytest.raises(UnreadableFile, match="^a.pdf: the PDF is damaged"):
+    with pytest.raises(UnreadableFile, match=r"^a\.pdf: the PDF is damaged"):
         read(b"%PDF-1.4 and nothing else")
 
 
 def test_pages_rows_and_time_are_bounded() -> None:
     content = pdf([HEADER, *ROWS])
-    with pytest.raises(TooManyPages, match="3 pages.*at most 2: split it"):
+    with pytest.raises(TooManyPages, match=r"3 pages.*at most 2: split it"):
         read(content, Limits(max_pages=2))
     with pytest.raises(TooManyRows, match="100 rows"):
         read(content, Limits(max_rows=99))
