@@ -34,7 +34,14 @@ START_S = 60.0  # importing the libraries takes a second; on a machine that is b
 _GRACE_S = 0.3  # past the deadline, for the child to say itself how far it came
 _MOST_IDLE = 2
 _ASK_EVERY_S = 0.2
-_ENVIRONMENT = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
+_ENVIRONMENT = {
+    "POLARS_MAX_THREADS": "2",
+    "OMP_NUM_THREADS": "1",
+    "RUST_BACKTRACE": "0",
+    # Allocators that put a gigabyte by at once would leave nothing of what a file may take.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+}
 # Nothing else of ours goes to the child: whoever takes it over by a file finds no password.
 _HANDED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "HOME")
 

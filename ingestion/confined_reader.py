@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ingestion.errors import IngestionError, TooMuchMemory, UnreadableFile
 from ingestion.limits import GIB, MIB, Deadline, Limits
 from ingestion.table import Parsed, ParseOptions
@@ -26,6 +28,7 @@ def main(descriptor: int) -> None:
     """Serves requests on an inherited socket; see `confined.read_confined` for the other side."""
     connection = Connection(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort leaves no copy of somebody's data on disk
+    _warm_up()
     try:
         while connection.poll(_IDLE_S):
             request = json.loads(connection.recv_bytes())
@@ -34,6 +37,12 @@ def main(descriptor: int) -> None:
             _answer(connection, request, content)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
+
+
+def _warm_up() -> None:
+    """Has libraries take what they need themselves, threads and all, before a file's share is reckoned on top of it."""
+    importlib.import_module("pyarrow")
+    pl.DataFrame({"text": ["1", "2"]}).lazy().with_columns(pl.col("text").str.contains("1")).collect()
 
 
 def _answer(connection: Connection, request: dict[str, Any], content: bytes) -> None:

@@ -19,7 +19,10 @@ from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, T
 
 Rows = Sequence[Sequence[Any]]
 
-_CONTENT_TYPES = '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
+HEADER = ["item", "day", "quantity"]
+DEMAND = [HEADER, ["A", "2024-01-02", 3], ["B", "2024-01-03", 4]]
+CONTENT_TYPES = '<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
+
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _ODF = "urn:oasis:names:tc:opendocument:xmlns"
 
@@ -120,7 +123,7 @@ def xlsb(rows: Rows, sheet: str = "Data") -> bytes:
     book = _record(0x9C, struct.pack("<II", 0, 1) + _wide("rId1") + _wide(sheet)) + _record(0x90)
     return archive(
         {
-            "[Content_Types].xml": _CONTENT_TYPES,
+            "[Content_Types].xml": CONTENT_TYPES,
             "xl/workbook.bin": _record(0x83) + _record(0x8F) + book + _record(0x84),
             "xl/_rels/workbook.bin.rels": f'<Relationships><Relationship Id="rId1" Target="worksheets/sheet1.bin" '
             f'Type="{_RELATIONS}/worksheet"/></Relationships>',
@@ -237,3 +240,29 @@ def sound_files(count: int) -> dict[str, bytes]:
         "a.pdf": pdf(rows),
         "plain.pdf": pdf(rows, ruled=False),
     }
+
+
+# -- files changed by hand ---------------------------------------------------------------------------------------------
+
+
+def raw_workbook(sheet_xml: str | bytes, **parts: str | bytes) -> bytes:
+    """A workbook whose one sheet is the given XML; `parts` (strings, workbook, rels) in place of its own."""
+    paths = {"strings": "xl/sharedStrings.xml", "workbook": "xl/workbook.xml", "rels": "xl/_rels/workbook.xml.rels"}
+    members = unpacked(workbook(DEMAND)) | {paths[name]: part for name, part in parts.items()}
+    return archive(members | {"xl/worksheets/sheet1.xml": sheet_xml})
+
+
+def unpacked(content: bytes) -> dict[str, bytes | str]:
+    """The members of an archive, by name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def lying_about_size(content: bytes, name: str, claimed: int) -> bytes:
+    """The archive with another unpacked size in the directory entry of `name`."""
+    with zipfile.ZipFile(io.BytesIO(content)) as made:
+        real = made.getinfo(name).file_size
+    directory = content.rindex(b"PK\x01\x02", 0, content.rindex(name.encode()))
+    at = directory + 24
+    assert int.from_bytes(content[at : at + 4], "little") == real
+    return content[:at] + claimed.to_bytes(4, "little") + content[at + 4 :]

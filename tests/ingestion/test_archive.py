@@ -5,10 +5,9 @@ import struct
 import zipfile
 
 import pytest
-from hostile import lying_about_size
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import archive, ods, pdf, sound_files, workbook, xlsb
+from samples import archive, lying_about_size, ods, pdf, sound_files, workbook, xlsb
 
 from ingestion.archive import Member, is_archive, members
 from ingestion.errors import DecompressionBomb, IngestionError, TooLarge, TooManyMembers, UnreadableFile
