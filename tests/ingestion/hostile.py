@@ -124,7 +124,7 @@ def _json() -> dict[str, bytes]:
         "new names in each": b"".join(b'{"item":"A","k%d":1}\n' % n for n in range(3_000)),
         "plain values": b"[[1,2],[3]]",
         "nothing": b"[{}]",
-        "a million nothings": b"[" + b"{}," * 1_000_000 + b"{}]",
+        "many nothings": b"[" + b"{}," * 50_000 + b"{}]",
         "name twice in an array": b"[" + record + b',{"item":"A","item":"B"}]',
         "utf-16": record.decode().encode("utf-16"),
         "not utf-8": b'{"item":"\xff\xfe","day":"2024-01-02","quantity":1}\n' + record,

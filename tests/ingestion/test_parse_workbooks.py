@@ -5,10 +5,17 @@ import io
 
 import pytest
 import xlsxwriter
+from hostile_binaries import hostile_ods, hostile_old_workbooks
+from odf.opendocument import OpenDocumentSpreadsheet
+from odf.table import Table as OdfTable
+from odf.table import TableCell, TableRow
+from odf.text import P
 from samples import ods, raw_ods, workbook, xls, xlsb
 
 from ingestion.errors import TooManyColumns, UnreadableFile
+from ingestion.ingest import ingest
 from ingestion.limits import Limits
+from ingestion.mapping import Mapping
 from ingestion.parse import parse
 from ingestion.table import Parsed, ParseOptions
 
@@ -96,3 +103,125 @@ def test_what_else_comes_in_a_workbooks_clothes_is_named() -> None:
     for stream, told in (("EncryptedPackage", "protected by a password"), ("WordDocument", "a Word document")):
         with pytest.raises(UnreadableFile, match=told):
             read(start + f"{stream}\0".encode("utf-16-le") + bytes(900), "a.xls")
+
+
+def test_a_table_may_begin_anywhere_on_its_sheet() -> None:
+    rows = [
+        [],
+        [],
+        [None, None, "Stock of May"],
+        [],
+        [None, None, "Item", "Qty", "Note"],
+        [None, None, "A", 1e-11, "x"],
+    ]
+    for made in (workbook, xls, ods, xlsb):
+        parsed = read(made(rows))
+        line, item, quantity, note = parsed.frame.row(0)[0], *parsed.frame.row(0)[-3:]
+        assert (line, item, float(quantity), note) == (6, "A", 1e-11, "x"), made
+        assert parsed.columns[-3:] == ("Item", "Qty", "Note")
+
+
+def test_a_wide_sheet_beside_the_table_is_no_reason_to_refuse_it() -> None:
+    out = io.BytesIO()
+    book = xlsxwriter.Workbook(out)
+    book.add_worksheet("Plan").write_row(0, 0, [f"week {n}" for n in range(900)])
+    page = book.add_worksheet("Stock")
+    page.write_row(0, 0, ["item", "qty"])
+    page.write_row(1, 0, ["A", 1])
+    page.write_blank(0, 16_383, None, book.add_format({"bold": True}))
+    book.close()
+    assert read(out.getvalue()).frame.rows() == [(2, "A", "1")]
+
+
+def test_error_cells_are_not_taken_for_empty_ones() -> None:
+    out = io.BytesIO()
+    book = xlsxwriter.Workbook(out)
+    page = book.add_worksheet()
+    page.write_row(3, 1, ["item", "qty", "name"])
+    for row, (quantity, name) in enumerate([("#DIV/0!", "x"), ("#N/A", "#REF!"), (2.5, "#NAME?"), (1, "y")], start=4):
+        page.write(row, 1, f"I{row}")
+        for column, value in ((2, quantity), (3, name)):
+            if str(value).startswith("#"):
+                page.write_formula(row, column, "=1/0", None, value)
+            else:
+                page.write(row, column, value)
+    book.close()
+    assert read(out.getvalue()).frame.rows() == [
+        (5, "I4", "#DIV/0!", "x"),
+        (6, "I5", "#N/A", "#REF!"),
+        (7, "I6", "2.5", "#NAME?"),
+        (8, "I7", "1", "y"),
+    ]
+    names = {"code": "item", "name": "name", "safety_stock": "qty"}
+    columns = {field: {"names": [name]} for field, name in names.items()} | {"kind": {"constant": "component"}}
+    mapping = Mapping.model_validate({"name": "m", "target": "items", "columns": columns})
+    result = ingest(out.getvalue(), "a.xlsx", mapping)
+    assert (result.read, result.taken, result.rejected["line"].to_list()) == (4, 1, [5, 6, 7])
+    assert set(result.rejected["reason"]) == {
+        "not a number: '#DIV/0!'",
+        "an error of the spreadsheet: '#REF!'",
+        "an error of the spreadsheet: '#NAME?'",
+    }
+
+
+@pytest.mark.parametrize("since", [1900, 1904])
+def test_days_are_those_that_excel_shows_in_both_of_its_calendars(since: int) -> None:
+    out = io.BytesIO()
+    book = xlsxwriter.Workbook(out, {"date_1904": since == 1904})
+    page, shown = book.add_worksheet(), book.add_format({"num_format": "dd.mm.yyyy hh:mm"})
+    days = [dt.datetime(since, 3, 1), dt.datetime(2024, 2, 29), dt.datetime(2024, 12, 31, 23, 59, 59, 500_000)]
+    page.write_row(0, 0, ["item", "qty"])
+    for row, day in enumerate(days, start=1):
+        page.write(row, 0, "A")
+        page.write_datetime(row, 1, day, shown)
+    book.close()
+    texts = read(out.getvalue()).frame["c1"].to_list()
+    assert [dt.datetime.fromisoformat(text) for text in texts] == days
+
+
+def test_merged_cells_have_their_value_in_the_first_and_formulas_their_last_result() -> None:
+    out = io.BytesIO()
+    book = xlsxwriter.Workbook(out)
+    page = book.add_worksheet()
+    page.write_row(0, 0, ["item", "qty"])
+    page.merge_range(1, 0, 2, 0, "A")
+    page.write_formula(1, 1, "=1+1", None, 2)
+    page.write_formula(2, 1, '=""', None, "")
+    page.write_number(3, 1, 0.15, book.add_format({"num_format": "0%"}))
+    page.set_row(3, None, None, {"hidden": True})
+    book.close()
+    assert read(out.getvalue()).frame.rows() == [(2, "A", "2"), (4, None, "0.15")]
+
+
+def test_a_workbook_of_another_program() -> None:
+    book = OpenDocumentSpreadsheet()
+    page = OdfTable(name="Stock")
+    for row in [["item", "qty", "when"], ["A", 2.5, dt.date(2024, 2, 29)], ["B", 3, None]]:
+        line = TableRow()
+        for value in row:
+            cell = _odf_cell(value)
+            if value is not None:
+                cell.addElement(P(text=value if isinstance(value, str) else f"shown as {value}"))
+            line.addElement(cell)
+        page.addElement(line)
+    book.spreadsheet.addElement(page)
+    out = io.BytesIO()
+    book.write(out)
+    parsed = read(out.getvalue())
+    assert parsed.frame.rows() == [(2, "A", "2.5", "2024-02-29"), (3, "B", "3", None)]
+    assert parsed.file_format == "ods"
+
+
+def _odf_cell(value: object) -> TableCell:
+    if isinstance(value, dt.date):
+        return TableCell(valuetype="date", datevalue=value.isoformat())
+    if isinstance(value, str):
+        return TableCell(valuetype="string")
+    return TableCell() if value is None else TableCell(valuetype="float", value=value)
+
+
+def test_workbooks_under_a_password_are_told_as_that() -> None:
+    files = hostile_old_workbooks()
+    for content in (files["password"], files["locked by a password"], hostile_ods()["password"]):
+        with pytest.raises(UnreadableFile, match="protected by a password"):
+            read(content)
