@@ -147,21 +147,21 @@ def damaged_files(chance: random.Random, rounds: int) -> Iterator[tuple[str, str
     for name, content in files.items():
         for number in range(rounds):
             inside = number % 2 == 1 and content.startswith((b"PK", b"\x1f\x8b"))
-            damaged = _damaged_inside(content, chance) if inside else _damaged(content, chance)
+            made = _damaged_inside(content, chance) if inside else damaged(content, chance)
             ending = name if number % 5 else chance.choice(list(files))
-            yield f"{name}, damaged {'inside, ' if inside else ''}{number}", f"{number}-{ending}", damaged
+            yield f"{name}, damaged {'inside, ' if inside else ''}{number}", f"{number}-{ending}", made
 
 
 def _damaged_inside(content: bytes, chance: random.Random) -> bytes:
     if content.startswith(b"\x1f\x8b"):
-        return gzip.compress(_damaged(gzip.decompress(content), chance), mtime=0)
+        return gzip.compress(damaged(gzip.decompress(content), chance), mtime=0)
     members = unpacked(content)
     name = chance.choice([name for name in members if name != "mimetype"])
-    members[name] = _damaged(members[name], chance)  # type: ignore[arg-type]
+    members[name] = damaged(members[name], chance)  # type: ignore[arg-type]
     return archive(members)
 
 
-def _damaged(content: bytes, chance: random.Random) -> bytes:
+def damaged(content: bytes, chance: random.Random) -> bytes:
     """One to three of: cut off, bits flipped, pieces doubled, dropped, blanked or swapped, a number blown up."""
     made = bytearray(content)
     for _ in range(chance.randint(1, 3)):
