@@ -45,7 +45,7 @@ def test_damaged_copies_of_real_files_are_refused_or_accounted_for() -> None:
     chance = random.Random(SEED)
     head = b"\n".join(gzip.decompress(SAMPLE.read_bytes()).split(b"\n")[:300]) + b"\n"
     files = {"shop.csv": head, "shop.csv.gz": gzip.compress(head, mtime=0), "items.parquet": ITEMS.read_bytes()}
-    shop = load_mappings()["online_retail"]
+    shop = load_mappings()["online_retail"].model_copy(update={"encoding": "auto"})
     made_up = {name: {"constant": "trading_good"} for name in ("name", "kind")}
     columns = {"code": {"names": ["sku"]}, **made_up}
     items = Mapping.model_validate({"name": "items", "target": "items", "columns": columns})
