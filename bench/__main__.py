@@ -8,6 +8,7 @@ from bench import (
     event_latency,
     events,
     forecasting,
+    ingestion,
     observability,
     planning,
     queue,
@@ -16,7 +17,7 @@ from bench import (
 )
 
 BENCHMARKS = (
-    *(database, series, transfer, api, forecasting, planning),
+    *(database, ingestion, series, transfer, api, forecasting, planning),
     *(queue, observability, events, event_latency),
 )
 

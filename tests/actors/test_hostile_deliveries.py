@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import SHARED_DATA
 from hostile import demand_mapping, hostile_files
 from queue_world import get, perform, scalar, start
 from samples import archive
@@ -22,7 +21,7 @@ from db.models import IngestRun, RejectedRow, SavedMapping, Source
 from db.repositories import sources
 from settings import Settings
 
-SAMPLE = SHARED_DATA / "online_retail_raw_sample.csv.gz"
+SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "online_retail_raw_sample.csv.gz"
 
 
 @pytest.fixture
@@ -115,3 +114,25 @@ async def test_all_rows_of_a_real_shop_are_accounted_for_packed_in_any_way(
     await accounted(connections, runs)
     assert {(run.state, run.read, run.taken, run.rejected) for run in runs} == {("done", 20_000, 19_774, 226)}
     assert await scalar(connections, "SELECT count(*) FROM sales_line") == 19_774
+
+
+async def test_the_limits_are_those_of_the_settings(settings: Settings, connections: Connections, inbox: Path) -> None:
+    few = {"file_max_rows": 2, "file_max_columns": 3, "archive_max_files": 1, "file_max_unpacked_bytes": 10_000}
+    connections.settings = settings.model_copy(update=few)
+    head, row = "code,name,kind\n", "A{0},Pump,component\n"
+    files = {
+        "a.csv": head + row.format(1) + row.format(2),
+        "b.csv": head + "".join(map(row.format, range(3))),
+        "c.csv": head.strip() + ",unit,cost\nA,Pump,component,pcs,1\n",
+        "d.zip": archive({"a.csv": head, "b.csv": head}),
+        "e.zip": archive({"a.csv": head + " " * 20_000}),
+    }
+    for name, content in files.items():
+        (inbox / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    runs, _ = await read_folder(connections, inbox, "erp_items")
+    assert {run.file: run.taken for run in runs if run.state == "done"} == {"a.csv": 2}
+    told = {run.file: run.error or "" for run in runs if run.state == "failed"}
+    assert "3 rows. Expected: at most 2" in told["b.csv"]
+    assert "5 columns. Expected: at most 3" in told["c.csv"]
+    assert "2 files. Expected: at most 1" in told["d.zip"]
+    assert "more than 10,000 bytes" in told["e.zip"]

@@ -3,18 +3,23 @@
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from hostile import demand_mapping
 from samples import parquet, pdf_page, workbook
 
 from ingestion import confined
 from ingestion.errors import IngestionError, TooMuchMemory, TooSlow, UnreadableFile
+from ingestion.ingest import ingest
 from ingestion.limits import MIB, Deadline, Limits
 from ingestion.parse import parse
 from ingestion.table import ParseOptions
 
 ROWS = [["item", "qty"], ["A", 1], ["B", 2.5]]
+SLOW = pdf_page(b"".join(b"%d %d 3 3 re S\n" % (n % 190 * 3, n // 190 * 3) for n in range(30_000)))
 WANTED = [(2, "A", "1"), (3, "B", "2.5")]
 
 
@@ -44,7 +49,6 @@ def test_a_child_that_has_gone_is_replaced_unnoticed() -> None:
 
 
 def test_a_child_killed_while_it_reads_is_told_and_replaced() -> None:
-    slow = pdf_page(b"".join(b"%d %d 3 3 re S\n" % (n % 190 * 3, n // 190 * 3) for n in range(30_000)))
     for reader in list(confined._idle):
         reader.end()
     confined._idle.clear()
@@ -61,7 +65,7 @@ def test_a_child_killed_while_it_reads_is_told_and_replaced() -> None:
     confined._Reader.takes = noting  # type: ignore[method-assign]
     try:
         with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(parse, slow, "a.pdf", Limits(max_seconds=60))
+            reading = pool.submit(parse, SLOW, "a.pdf", Limits(max_seconds=60))
             assert started.wait(60)
             os.kill(made[0], signal.SIGKILL)
             with pytest.raises(UnreadableFile, match=r"a.pdf: reading it broke off \(SIGKILL\)"):
@@ -79,6 +83,52 @@ def test_too_slow_and_too_large_are_told_as_that() -> None:
         rows(many, Limits(max_memory=8 * MIB))
     assert isinstance(caught.value, UnreadableFile | TooMuchMemory)
     assert len(rows(many)) == 20_000
+
+
+def test_reading_ends_at_once_when_nobody_wants_it_any_more() -> None:
+    class Unwanted(OSError):
+        """Of a kind that a broken connection to the child raises too."""
+
+    def unwanted() -> None:
+        raise Unwanted
+
+    began = time.monotonic()
+    with pytest.raises(Unwanted):
+        parse(SLOW, "a.pdf", Limits(max_seconds=60), still_wanted=unwanted)
+    assert time.monotonic() - began < 30  # most of it for starting a child, on a machine that has other things to do
+    assert rows(workbook(ROWS)) == WANTED
+
+
+def test_an_ingestion_that_is_told_to_stop_ends_within_the_reader() -> None:
+    told: list[str] = []
+
+    def listen(_share: float, step: str) -> None:
+        told.append(step)
+        if len(told) > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(SLOW, "a.pdf", demand_mapping(), limits=Limits(max_seconds=60), on_progress=listen)
+    assert told == ["parse"] * 3
+
+
+def test_a_child_knows_no_secret_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FMRP_DATABASE_URL", "postgresql://fmrp:secret@db/fmrp")
+    while confined._idle:
+        confined._idle.pop().end()
+    assert rows(workbook(ROWS)) == WANTED
+    (child, *_) = children()
+    environment = Path(f"/proc/{child}/environ").read_bytes()
+    assert b"PYTHONPATH" in environment
+    assert b"FMRP" not in environment
+    assert b"secret" not in environment
+
+
+def test_a_json_document_that_becomes_too_large_in_memory_is_refused_and_the_next_one_read() -> None:
+    document = b"[" + b'{"item":[' + b"12345," * 2_000_000 + b"1]}]"
+    with pytest.raises(IngestionError, match=r"needs more than 0\.0\d+ GiB"):
+        parse(document, "a.json", Limits(max_memory=64 * MIB))
+    assert parse(b'[{"item":"A"}]', "a.json", Limits()).frame.rows() == [(1, "A")]
 
 
 def test_several_at_once_each_get_their_own_answer() -> None:
