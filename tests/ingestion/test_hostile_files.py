@@ -227,7 +227,7 @@ def test_two_hundred_hostile_files_are_refused_or_accounted_for_row_by_row_in_ti
             told = error.file and str(error).startswith(error.file) and error.expected
             ends["refused" if told else f"{what}: '{error}' does not say which file, or what to do"] += 1
         # A child process may have to be started meanwhile, on a machine that has other things to do.
-        assert time.monotonic() - began < files * limits.max_seconds + 5, what
+        assert time.monotonic() - began < files * limits.max_seconds + 20, what
     assert ends.keys() == {"refused", "read"}
     assert ends.total() >= 250
     assert min(ends["refused"], ends["read"]) > 60
