@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from settings import Settings, load
+from command_line.console import console, errors, explained, settings_or_exit, with_connections
+from command_line.sources import connector_app, secrets_app
+from settings import Settings
 
 app = typer.Typer(
     help="Forecasting MRP: from daily sales data to dated purchase and production orders.",
@@ -27,14 +24,10 @@ app = typer.Typer(
 )
 users_app = typer.Typer(help="User accounts.", no_args_is_help=True)
 db_app = typer.Typer(help="The database schema.", no_args_is_help=True)
-connector_app = typer.Typer(help="Connectors, which read sources.", no_args_is_help=True)
 app.add_typer(users_app, name="users")
 app.add_typer(connector_app, name="connector")
 app.add_typer(db_app, name="db")
-# Into a file or a pipe, lines may be long; a terminal says how wide it is.
-WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
-console = Console(width=WIDTH)
-errors = Console(stderr=True, width=WIDTH)
+app.add_typer(secrets_app, name="secrets")
 
 
 @app.command()
@@ -50,8 +43,8 @@ def up(
     """
     from cluster.local.up import up as start
 
-    with _explained():
-        start(_settings(), console, demo_data=demo_data)
+    with explained():
+        start(settings_or_exit(), console, demo_data=demo_data)
 
 
 @app.command()
@@ -62,8 +55,8 @@ def demo(
     """Run one whole day of a made-up factory on a throw-away stack, print what a planner wants, and clean up."""
     from cluster.demo.day import run_demo
 
-    with _explained():
-        raise typer.Exit(run_demo(_settings(), console, items=items, seed=seed))
+    with explained():
+        raise typer.Exit(run_demo(settings_or_exit(), console, items=items, seed=seed))
 
 
 @app.command()
@@ -93,7 +86,7 @@ def ingest(
     job = _run(start)
     _print_ingestion(job.result)
     if job.result["rejected"] and show:
-        _with_connections(lambda connections: _print_rejected(connections, job.id, show))
+        with_connections(lambda connections: _print_rejected(connections, job.id, show))
 
 
 @app.command()
@@ -129,7 +122,7 @@ def plan(
         f" {summary['critical']} critical, {summary['high']} high, {summary['warnings']} warnings about the data"
     )
     if show:
-        _with_connections(lambda connections: _print_orders(connections, show))
+        with_connections(lambda connections: _print_orders(connections, show))
 
 
 @app.command()
@@ -148,8 +141,8 @@ def restart() -> None:
     from cluster.local.attach import attached
     from cluster.local.stack import find_running
 
-    with _explained():
-        settings = _settings()
+    with explained():
+        settings = settings_or_exit()
         with attached(settings):
             from cluster.restart import rolling_restart
 
@@ -169,7 +162,7 @@ def drain(
         async with connections.sessions.begin() as session:
             return await queue.drain(session, host=host)
 
-    console.print(f"{_with_connections(ask)} dispatchers asked to drain")
+    console.print(f"{with_connections(ask)} dispatchers asked to drain")
 
 
 @app.command()
@@ -206,38 +199,8 @@ def add_user(
                 session, email=email, name=name or email, role=role, password_hash=await hash_password(password)
             )
 
-    _with_connections(add)
+    with_connections(add)
     console.print(f"{email} may log in as {role}")
-
-
-@connector_app.command("new")
-def connector_new(
-    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores, for example web_shop.")],
-    folder: Annotated[Path, typer.Option(help="Where the project's own folder is made.")] = Path(),
-) -> None:
-    """Make the project of a new connector: small, installable, with passing tests. docs/connectors.md goes on."""
-    from fmrp_sdk.new_project import BadName, new_project
-
-    try:
-        root = new_project(name, folder)
-    except BadName as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
-    console.print(f"{root} is ready: its README.md says how to test, change and install it")
-
-
-@connector_app.command("list")
-def connector_list() -> None:
-    """Show the installed connectors, and those that are switched off with the reason."""
-    from fmrp_sdk import load_connectors
-
-    found = load_connectors()
-    table = Table("connector", "version", "distribution", "")
-    for each in found.connectors.values():
-        table.add_row(each.name, each.version, each.distribution, "ready")
-    for failure in found.failures:
-        table.add_row(failure.connector or failure.entry_point, "", failure.distribution, f"off: {failure.reason}")
-    console.print(table)
 
 
 @db_app.command("upgrade")
@@ -246,32 +209,9 @@ def upgrade_database() -> None:
     from cluster.local.stack import find_running
     from db import migrate
 
-    with _explained():
-        migrate.upgrade(find_running(_settings()).require_database_url())
+    with explained():
+        migrate.upgrade(find_running(settings_or_exit()).require_database_url())
     console.print("The schema is up to date")
-
-
-def _settings() -> Settings:
-    try:
-        return load()
-    except ValidationError as error:
-        for each in error.errors():
-            errors.print(f"[red]FMRP_{'_'.join(map(str, each['loc'])).upper()}[/red]: {each['msg']}")
-        raise typer.Exit(2) from None
-
-
-class _explained:  # noqa: N801 - reads as a clause: with _explained()
-    """Turn the errors a user can act on into one line and exit code 1."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from cluster.local.stack import StackError
-
-        if isinstance(error, StackError | ValueError | LookupError | OSError):
-            errors.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
-            raise typer.Exit(1) from None
 
 
 Starter = Callable[[Any, Settings], Awaitable[Any]]
@@ -289,27 +229,9 @@ def _starter(kind: str, parameters: dict[str, Any]) -> Starter:
     return start
 
 
-def _with_connections(action: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-    from actors.logs import configure_logs
-    from actors.owner import Connections
-    from cluster.local.stack import find_running
-
-    async def run(settings: Settings) -> Any:
-        connections = Connections(settings, "command-line")
-        try:
-            return await action(connections)
-        finally:
-            await connections.close()
-
-    with _explained():
-        settings = find_running(_settings())
-        configure_logs("ERROR")
-        return asyncio.run(run(settings))
-
-
 def _run(start: Starter) -> Any:
     """Start a job, show its progress, and return it done; exits with 1 when it failed."""
-    job = _with_connections(lambda connections: _start_and_follow(connections, start))
+    job = with_connections(lambda connections: _start_and_follow(connections, start))
     if job.state != "done":
         errors.print(f"[red]{job.kind} {job.state}[/red]: {job.error or 'no reason given'}", highlight=False)
         raise typer.Exit(1)

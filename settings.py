@@ -6,6 +6,7 @@ dashboard, the command line) calls it once at start and passes the object on.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +52,32 @@ def _zone(name: str) -> str:
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
+def is_fernet_key(text: str) -> bool:
+    """Whether the text is a key of Fernet's: 32 bytes in URL-safe base64."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{43}=", text) is not None
+
+
+def _fernet_keys(value: object) -> object:
+    keys = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(keys, str) or not keys.strip():
+        return None
+    if not all(is_fernet_key(key.strip()) for key in keys.split(",")):
+        raise ValueError("expected keys as `fmrp secrets key` makes them, the newest first, with commas between")
+    return keys
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path: processes are started in different folders")
+    return path
+
+
+def _own_prefix(prefix: str) -> str:
+    if any(f"FMRP_{name.upper()}".startswith(prefix.upper()) for name in Settings.model_fields):
+        raise ValueError("expected a prefix with which no setting of our own begins, such as FMRP_SOURCE_")
+    return prefix
+
+
 class Settings(BaseSettings):
     """What an operator may set. Secrets are `SecretStr`: they are never printed."""
 
@@ -74,6 +101,15 @@ class Settings(BaseSettings):
     token_secret: SecretStr | None = Field(default=None, description="Signs log-in tokens; 32 characters or more.")
     token_ttl_s: int = Field(default=900, ge=60, description="Life of an access token.")
     refresh_ttl_days: float = Field(default=14.0, gt=0, le=365, description="Days a log-in lasts without being used.")
+    secret_keys: Annotated[SecretStr | None, BeforeValidator(_fernet_keys)] = Field(
+        default=None, description="Encrypt the secrets of sources: keys, newest first, with commas between."
+    )
+    secret_env_prefix: Annotated[str, AfterValidator(_own_prefix)] = Field(
+        default="FMRP_SOURCE_", min_length=3, description="Of environment variables a source may name as its secrets."
+    )
+    secret_folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        default=None, description="Folder of files a source may name as its secrets."
+    )
     password_min_length: int = Field(default=12, ge=8, le=100, description="Characters a new password needs.")
     allowed_origins: tuple[str, ...] = Field(default=(), description="Browser origins that may call the API.")
     hsts_seconds: int = Field(
@@ -122,7 +158,7 @@ class Settings(BaseSettings):
     forecast_horizon_weeks: int = Field(default=13, ge=1, le=52)
     rejected_share_alert: float = Field(default=0.05, ge=0, le=1, description="Share of rejected rows that alerts.")
     planning_horizon_weeks: int = Field(default=26, ge=1, le=104)
-    source_patience_s: float = Field(default=120.0, ge=1, description="Longest wait for one answer of a source.")
+    connector_patience_s: float = Field(default=120.0, ge=1, description="Longest wait for one answer of a source.")
     required_connectors: tuple[str, ...] = Field(default=(), description="Connectors without which nothing starts.")
 
     log_level: str = "INFO"
@@ -152,6 +188,11 @@ class Settings(BaseSettings):
         if self.redis_url is None:
             raise RuntimeError("no Redis: set FMRP_REDIS_URL, or start the embedded stack with `make up`")
         return self.redis_url.get_secret_value()
+
+    def fernet_keys(self) -> list[SecretStr]:
+        """The keys of sources' secrets, newest first; none where secrets can only be named, not stored."""
+        keys = self.secret_keys.get_secret_value().split(",") if self.secret_keys is not None else []
+        return [SecretStr(key.strip()) for key in keys]
 
     def require_token_secret(self) -> str:
         """Return the signing secret. Raises RuntimeError when it is missing or too short to be one."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import failure_alerts, metrics
+from actors.connectors import load_installed, problem_of
 from actors.file_limits import file_limits
 from actors.intake import Intake, Judged
 from actors.mappings import Template, UnknownMapping, find_mapping, shipped
@@ -25,10 +26,11 @@ from actors.readings import SourceReading, reading
 from actors.reruns import rerun, rerun_parked
 from actors.rounds import Delivery, Round, gather, unpacked
 from actors.run import JobRun
+from actors.secrets import opened
 from db import rollups
 from db.models import Source
 from db.repositories import alerts, sources
-from fmrp_sdk import Connector, ConnectorError, LoadReport, State, load_connectors
+from fmrp_sdk import Connector, ConnectorError, LoadReport, State
 from ingestion.errors import IngestionError
 
 log = structlog.get_logger(__name__)
@@ -50,7 +52,7 @@ class IngestionWork:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         metrics.prepare_ingestion({mapping.target for mapping in shipped().values()})
-        self._plugins: LoadReport = load_connectors()
+        self._plugins: LoadReport = load_installed()
         settings = connections.settings
         self._limits = file_limits(settings)
         for name in settings.required_connectors:
@@ -119,26 +121,26 @@ class IngestionWork:
         connector, config = self._configured(source)
         state = dict(source.state)
         intake = self._intake(run, code)
-        async with reading(connector, config, self._connections.settings.source_patience_s) as opened:
+        async with reading(connector, config, self._connections.settings.connector_patience_s) as at_source:
             if state:
-                await opened.settle(state)
+                await at_source.settle(state)
             done, is_last = 0.0, False
             while not is_last:
-                found = await self._gather(run, opened, state, done)
+                found = await self._gather(run, at_source, state, done)
                 is_last = found.is_last
                 share = 0.95 - done if is_last else (0.95 - done) / 2
                 state = await self._take_round(run, source, intake, found, state, (done, share))
                 done += share
                 if found.state is not None:
-                    await self._settle(opened, state, code)
+                    await self._settle(at_source, state, code)
                 if found.ended_by is not None:
                     raise found.ended_by
 
-    async def _gather(self, run: JobRun, opened: SourceReading, state: State, done: float) -> Round:
+    async def _gather(self, run: JobRun, at_source: SourceReading, state: State, done: float) -> Round:
         def tell(name: str, count: int) -> None:
             run.report(done + (0.95 - done) / 2 * GATHERING * (1 - 0.9**count), "fetching", name)
 
-        return await gather(opened, state or None, self._limits, tell)
+        return await gather(at_source, state or None, self._limits, tell)
 
     async def _take_round(
         self,
@@ -174,18 +176,18 @@ class IngestionWork:
         await intake.store(judged, done + share, move)
         return after
 
-    async def _settle(self, opened: SourceReading, state: State, code: str) -> None:
+    async def _settle(self, at_source: SourceReading, state: State, code: str) -> None:
         """Mark what is stored. It stays stored when that fails, and is marked before the next reading."""
         try:
-            await opened.settle(state)
+            await at_source.settle(state)
         except ConnectorError as error:
             log.warning("taken, and not marked at the source", source=code, reason=str(error))
 
     def _configured(self, source: Source) -> tuple[type[Connector], BaseModel]:
         loaded = self._plugins.connectors.get(source.connector)
         if loaded is None:
-            raise UnknownSource(f"source {source.code}: connector {source.connector!r} is not installed")
-        return loaded.connector, loaded.connector.config_model.model_validate(source.config)
+            raise UnknownSource(f"source {source.code}: {problem_of(self._plugins, source.connector)}")
+        return loaded.connector, opened(source.config, loaded.connector, source.code, self._connections.settings)
 
     # -- both --------------------------------------------------------------------------------------------------------
 

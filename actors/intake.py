@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import failure_alerts, metrics
-from actors.mappings import BadDefinition, Template, UnknownMapping
+from actors.mappings import BadDefinition, Template, UnknownMapping, needs_conversions, with_conversions
 from actors.rounds import Delivery
 from actors.run import JobRun
 from actors.telemetry import span
@@ -25,7 +25,7 @@ from db.models import IngestRun
 from db.record_writes import UnknownReference
 from db.records import codes as known_codes
 from db.repositories import alerts, jobs, rejected_rows, sources, targets
-from ingestion.errors import IngestionError
+from ingestion.errors import IngestionError, WrongColumns
 from ingestion.ingest import Ingested, Progress, ingest, ingest_rows
 from ingestion.limits import Limits
 from ingestion.mapping import Mapping as FieldMapping
@@ -57,23 +57,31 @@ class Judged:
 
 
 class Codes:
-    """Codes that rows may refer to: those stored, and those that deliveries judged before bring."""
+    """Codes that rows may refer to, and units of items: those stored, and those that deliveries judged before bring."""
 
     def __init__(self, sessions: SessionFactory) -> None:
         self._sessions = sessions
         self._stored: dict[str, pl.Series] = {}
         self._brought: dict[str, list[pl.Series]] = {}
+        self._rows: list[tuple[str, pl.DataFrame]] = []
 
-    async def known(self, target: str) -> KnownCodes:
-        """All that a table's fields refer to."""
-        tables = TARGETS[target].references()
+    async def known(self, mapping: FieldMapping) -> KnownCodes:
+        """All that the fields of the mapping's table refer to."""
+        tables = TARGETS[mapping.target].references()
         if lacking := tables - self._stored.keys():
             async with self._sessions() as session:
                 for table, codes in (await known_codes(session, lacking)).items():
                     self._stored[table] = pl.Series(codes, dtype=pl.String)
-        return KnownCodes(
+        known = KnownCodes(
             **{table: pl.concat([self._stored[table], *self._brought.get(table, ())]) for table in tables}
         )
+        if not needs_conversions(mapping):
+            return known
+        async with self._sessions() as session:
+            known = await with_conversions(session, known)
+        for table, rows in self._rows:
+            known = known.after(table, rows)
+        return known
 
     def add(self, taken: Ingested) -> None:
         """What these rows bring once they are stored."""
@@ -82,6 +90,11 @@ class Codes:
         if target.key == ("code",):
             brought.append((target.name, taken.rows["code"]))
         brought += [(spec.refers_to, taken.rows[name]) for name, spec in target.fields.items() if spec.creates]
+        self._rows += [
+            (table, rows)
+            for table, rows in (("items", taken.new_items), (taken.target, taken.rows))
+            if table in ("items", "unit_conversions", "supplier_terms") and rows.height
+        ]
         for table, codes in brought:
             self._brought.setdefault(table, []).append(codes.drop_nulls().unique())
 
@@ -104,10 +117,11 @@ class Intake:
         try:
             template = await template_of(delivery.name)
             judged.mapping = mapping = template.mapping
+            _refuse_uncounted(delivery, mapping)
             if delivery.records is None:
                 judged.earlier = await self._earlier(delivery, template)
             if judged.earlier is None:
-                known = await self._codes.known(mapping.target)
+                known = await self._codes.known(mapping)
                 with span("read", mapping=mapping.name, bytes=len(delivery.content)):
                     judged.taken = await self._run.in_thread(self._read, delivery, mapping, known, tell)
                 self._codes.add(judged.taken)
@@ -239,6 +253,16 @@ def counts_of(taken: Ingested) -> dict[str, Any]:
     }
 
 
+def _refuse_uncounted(delivery: Delivery, mapping: FieldMapping) -> None:
+    """A stream may bring one document's lines in several readings, and some of them again: counting them is no use."""
+    if delivery.records is not None and not delivery.is_snapshot and mapping.counts_lines:
+        raise WrongColumns(
+            "invoice lines of a stream need a number of their own: map the column that numbers them",
+            file=delivery.name,
+            field="line",
+        )
+
+
 def _of_records(delivery: Delivery) -> Mapping[str, bool]:
     """A file of a snapshot table is the whole truth of its feed; rows of a stream are so only if they say so."""
     return {} if delivery.records is None else {"is_whole": delivery.is_snapshot}
@@ -250,14 +274,14 @@ async def store_rows(
     """Store accepted rows; demand of invoice-line feeds is derived anew for the items they touch.
 
     `is_whole`: of tables that a feed tells whole (stock, open orders), what these rows lack is gone. `adds`: invoice
-    lines, which are counted within their document, are further ones beside those that are stored.
+    lines that are counted within their document are further ones beside those that are stored.
     """
     if not taken.new_items.is_empty():
         await targets.store(session, "items", taken.new_items, feed=feed)
     if taken.rows.is_empty() and taken.rejected_count:
         return  # a snapshot in which every row is wrong says nothing about what is gone
     rows = taken.rows
-    if adds and taken.target == "sales_lines" and not rows.is_empty():
+    if adds and taken.counts_lines and not rows.is_empty():
         rows = await targets.numbered_on(session, rows, feed=feed)
     await targets.store(session, taken.target, rows, feed=feed, is_whole=is_whole)
     if taken.target == "sales_lines" and not taken.rows.is_empty():

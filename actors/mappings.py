@@ -7,19 +7,33 @@ from collections.abc import Collection
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.models import SavedMapping
+from db.record_export import read_rows
+from db.records import TABLES, codes
 from db.repositories import mappings
-from ingestion.mapping import Mapping, load_mappings
+from ingestion import mapping as templates
+from ingestion.known import KnownCodes
+from ingestion.mapping import SUPPLIER_ITEM, Mapping
+from ingestion.targets import TARGETS
 
 # What a message about a mapping as a whole begins with, and the field it is about.
-_ABOUT = (("unknown target", "target"), ("grain", "grain"), ("decimal", "thousands"), ("a filter", "filters"))
+_ABOUT = (
+    ("unknown target", "target"),
+    ("grain", "grain"),
+    ("decimal", "thousands"),
+    ("a filter", "filters"),
+    ("a lookup", "lookups"),
+)
 _COLUMN = re.compile(r"column '(?P<name>[^']*)'")
+
+
+shipped = templates.shipped
 
 
 class UnknownMapping(ValueError):
@@ -40,12 +54,6 @@ class Template:
 
     mapping: Mapping
     changed_at: datetime | None = None
-
-
-@cache
-def shipped() -> Dict[str, Mapping]:
-    """The mappings that come with the product, by name; they change with the product only."""
-    return load_mappings()
 
 
 def checked(name: str, definition: Dict[str, Any]) -> Mapping:
@@ -106,3 +114,41 @@ async def hold_mappings(session: AsyncSession, names: Collection[str]) -> set[st
     """Which of these names mean no mapping; the others stay until this transaction ends."""
     own = set(names) - shipped().keys()
     return own - await mappings.hold(session, own) if own else set()
+
+
+def needs_conversions(mapping: Mapping) -> bool:
+    """Whether reading a file with this mapping takes units of items or suppliers' codes, beside the codes there are."""
+    columns = mapping.columns.values()
+    return any(
+        each.unit_from is not None or (each.unit is not None and each.factor is None) or each.lookup == SUPPLIER_ITEM
+        for each in columns
+    )
+
+
+async def known_to(session: AsyncSession, mapping: Mapping | None = None) -> KnownCodes:
+    """What is stored that a file read with this mapping is held against; without one, what any mapping may need."""
+    targets = [TARGETS[mapping.target]] if mapping is not None else list(TARGETS.values())
+    references = frozenset[str]().union(*(target.references() for target in targets))
+    known = KnownCodes(**await codes(session, references))
+    return known if mapping is not None and not needs_conversions(mapping) else await with_conversions(session, known)
+
+
+async def with_conversions(session: AsyncSession, known: KnownCodes) -> KnownCodes:
+    """The same codes with the units of all items and suppliers' own codes of them."""
+    return known.beside(item_units=await _item_units(session), supplier_items=await _supplier_items(session))
+
+
+async def _item_units(session: AsyncSession) -> pl.DataFrame:
+    own = (await _rows(session, "items", ("code", "unit"))).rename({"code": "item"})
+    others = await _rows(session, "unit_conversions", ("item", "unit", "factor"))
+    return pl.concat([own.with_columns(factor=pl.lit(1.0)), others])
+
+
+async def _supplier_items(session: AsyncSession) -> pl.DataFrame:
+    terms = await _rows(session, "supplier_terms", ("supplier", "supplier_item_code", "item"))
+    return terms.rename({"supplier_item_code": "code"}).drop_nulls("code")
+
+
+async def _rows(session: AsyncSession, name: str, fields: tuple[str, ...]) -> pl.DataFrame:
+    table = TABLES[name]
+    return await read_rows(session, table, table.matching(table.rows(fields), ()), table.order, fields, None)

@@ -21,6 +21,7 @@ from actors import metrics
 from actors.events import Event, EventStream, JobChanged, job_event
 from actors.kinds import load_work_modules
 from actors.observe import observed_attempt
+from actors.redact import redact_known
 from actors.retry import is_passing
 from actors.run import Attempt, Cancelled, JobRun
 from db.engine import SessionFactory, create_engine, reading_factory, session_factory
@@ -176,8 +177,9 @@ class Owner:
             raise error  # not a fault of the work: this process is to end
         if error is not None:
             log.warning("attempt failed", kind=attempt.kind, reason=str(error), exc_info=error)
-            trace = "".join(traceback.format_exception(error))
-            return Outcome("failed", str(error) or type(error).__name__, trace, is_passing(error))
+            # What a connector raises may tell the secrets it was given.
+            trace = redact_known("".join(traceback.format_exception(error)))
+            return Outcome("failed", redact_known(str(error)) or type(error).__name__, trace, is_passing(error))
         if run.ended is None:
             return Outcome("failed", f"the {self.work.name} work returned without ending its job")
         result, message = run.ended

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
-# Shorter values would also be found in harmless words.
+# Shorter values would also be found in harmless words: they are looked for as whole words, the shortest not at all.
 SHORTEST_SECRET = 8
+SHORTEST_WORD = 4
+# The oldest are forgotten: what is in use is told again each time it is used.
+MOST_VALUES = 2000
 DEEPEST = 6
 
 _NAMES = re.compile(
@@ -31,19 +37,49 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
 # One cheap look tells that none of the shapes can be there, which is so for nearly every text.
 _SUSPECT = re.compile(r"://|eyJ|bearer|basic|digest|passw|secret|token|key|ticket|cookie|authorization", re.IGNORECASE)
 
-_values: set[str] = set()
+
+class _Known:
+    """Values never to be printed: in the order they were last told, and the longest first, as one may hold another."""
+
+    told: dict[str, None] = {}  # noqa: RUF012 - replaced, never changed: threads may be reading it
+    longest_first: tuple[str, ...] = ()
 
 
 def remember_secrets(*values: str) -> None:
-    """Never print these values again, wherever they turn up."""
-    _values.update(value for value in values if len(value) >= SHORTEST_SECRET)
+    """Never print these values again, wherever and however quoted they turn up."""
+    fresh = dict.fromkeys(each for value in values for each in _spellings(value) if len(each) >= SHORTEST_WORD)
+    if not fresh:
+        return
+    kept = [value for value in _Known.told if value not in fresh]
+    _Known.told = dict.fromkeys([*kept, *fresh][-MOST_VALUES:])
+    _Known.longest_first = tuple(sorted(_Known.told, key=len, reverse=True))
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """A value as it is, and as URLs, Python, JSON and base64 write it; of several lines also each long one."""
+    yield value
+    yield from (quote(value, safe="", errors="replace"), quote_plus(value, errors="replace"))
+    yield quote(value, errors="replace")
+    yield from (repr(value)[1:-1], json.dumps(value)[1:-1])
+    encoded = value.encode(errors="replace")
+    if len(encoded) >= SHORTEST_SECRET:
+        yield base64.b64encode(encoded).decode()
+    if "\n" in value:
+        yield from (line for line in map(str.strip, value.splitlines()) if len(line) >= 2 * SHORTEST_SECRET)
+
+
+def redact_known(text: str) -> str:
+    """The text without the values told to `remember_secrets`; nothing is judged by its shape."""
+    for value in _Known.longest_first:
+        if value in text:
+            whole = re.escape(value) if len(value) >= SHORTEST_SECRET else rf"(?<!\w){re.escape(value)}(?!\w)"
+            text = re.sub(whole, REDACTED, text)
+    return text
 
 
 def redact_text(text: str) -> str:
     """The text without secrets."""
-    for value in _values:
-        if value in text:
-            text = text.replace(value, REDACTED)
+    text = redact_known(text)
     if _SUSPECT.search(text) is None:
         return text
     for pattern, replacement in _SHAPES:

@@ -79,7 +79,7 @@ async def _judge(
         return None
     async with run.sessions() as session:
         mapping = (await find_mapping(session, of.mapping)).mapping
-    known = await Codes(run.sessions).known(mapping.target)
+    known = await Codes(run.sessions).known(mapping)
     parsed = parsed_rows([values for _, values in valued], numbers_are_plain=of.numbers_are_plain)
     taken = await run.in_thread(ingest_rows, parsed, mapping, known, name)
     return [row for row, _ in valued], taken

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from actors.readings import SourceReading
+from actors.redact import redact_known
 from fmrp_sdk import ConnectorError, FatalError, FileBatch, RecordsBatch, SkippableError, State
 from ingestion.archive import is_archive, members
 from ingestion.errors import IngestionError
@@ -121,7 +122,7 @@ async def _delivered(source: SourceReading, content: FileBatch | RecordsBatch, l
     try:
         whole = await source.content(content)
     except SkippableError as error:
-        return [Delivery(content.name, problem=str(error), origin=content.origin)]
+        return [Delivery(content.name, problem=redact_known(str(error)), origin=content.origin)]
     # Unpacking an archive takes seconds, in which others are to be served.
     return await asyncio.to_thread(unpacked, content.name, whole, limits, content.origin)
 

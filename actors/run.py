@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import flow
 from actors.events import JobEvent, progress_event
+from actors.redact import redact_known
 from db.models.job import Job
 from db.repositories import jobs as repository
 
@@ -76,12 +77,12 @@ class JobRun:
         """
         if self._stop is not None:
             raise self._stop
-        self._latest = (min(max(fraction, 0.0), 1.0), step, message)
+        self._latest = (min(max(fraction, 0.0), 1.0), step, redact_known(message))
 
     def log(self, message: str, level: Literal["info", "warning", "error"] = "info") -> None:
         """Write a line into the job's log, kept with the job."""
         if self._written + len(self._lines) < MOST_LOG_LINES:
-            line = {"job_id": self.job_id, "attempt": self.attempt, "level": level, "message": message}
+            line = {"job_id": self.job_id, "attempt": self.attempt, "level": level, "message": redact_known(message)}
             self._lines.append(line)
 
     def follow(self, parent: Job | None) -> None:

@@ -44,7 +44,7 @@ def configure_telemetry(settings: Settings, process: str, *, exporter: SpanExpor
     A given exporter is sent every span at once, and replaces what was set up before.
     """
     IDENTITY.process = process
-    secrets = (settings.database_url, settings.redis_url, settings.token_secret)
+    secrets = (settings.database_url, settings.redis_url, settings.token_secret, *settings.fernet_keys())
     remember_secrets(*(secret.get_secret_value() for secret in secrets if secret is not None))
     if exporter is None and (settings.otlp_endpoint is None or _State.provider is not None):
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import (
     api,
-    database,
+    demand_load,
     event_latency,
     events,
     forecasting,
@@ -17,7 +17,7 @@ from bench import (
 )
 
 BENCHMARKS = (
-    *(database, ingestion, series, transfer, api, forecasting, planning),
+    *(demand_load, ingestion, series, transfer, api, forecasting, planning),
     *(queue, observability, events, event_latency),
 )
 

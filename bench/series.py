@@ -6,22 +6,18 @@ Run: python -m bench.series. With FMRP_DATABASE_URL it measures on that server, 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import statistics
 import time
-import uuid
 from datetime import date, timedelta
 
-import asyncpg
 import polars as pl
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from bench.fresh import migrated_postgres
-from db import migrate, rollups
+from bench.fresh import given_postgres
+from db import rollups
 from db.repositories import items, plant, targets
-from settings import normalise_database_url
 
 ITEMS, WEEKS, BATCH_WEEKS, READS, ROUNDS = 20_000, 100, 10, 400, 3
 FIRST = date(2025, 1, 6)
@@ -129,26 +125,9 @@ async def measure(url: str) -> None:
         await engine.dispose()
 
 
-async def measure_on(given: str) -> None:
-    """Measure in a database of its own on that server."""
-    name = f"fmrp_bench_{uuid.uuid4().hex[:8]}"
-    admin = await asyncpg.connect(given.replace("+asyncpg", ""))
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        url = make_url(given).set(database=name).render_as_string(hide_password=False)
-        await asyncio.to_thread(migrate.upgrade, url)
-        await measure(url)
-    finally:
-        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await admin.close()
-
-
 def main() -> None:
     """Measure on the server that is given, else on a fresh embedded PostgreSQL."""
-    if given := os.environ.get("FMRP_DATABASE_URL"):
-        asyncio.run(measure_on(normalise_database_url(given)))
-        return
-    with migrated_postgres() as url:
+    with given_postgres() as url:
         asyncio.run(measure(url))
 
 

@@ -2,17 +2,20 @@
 
 Where there are hypertables they are continuous aggregates, refreshed after a commit; what has changed since is in
 `rollup_pending`, from whose earliest day on the views read demand itself. Elsewhere they are tables, and the
-transaction that writes demand recomputes the periods it has touched.
+transaction that writes demand moves the sums by what it has changed.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, timedelta
 
+import polars as pl
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from db.copy import append, stage
 from db.timeseries import has_hypertables, month_of
 
 GRAINS = {"week": "demand_week", "month": "demand_month"}
@@ -28,36 +31,91 @@ async def lock_feed(session: AsyncSession, feed: str) -> None:
     )
 
 
-async def follow(session: AsyncSession, feed: str) -> None:
-    """Take the rows of the temporary table `changed` (item_id, day, is_gone) into the roll-ups."""
-    bounds = (await session.execute(text("SELECT min(day), max(day) FROM pg_temp.changed"))).one()
-    if bounds[0] is None:
-        return
+async def follow(session: AsyncSession, feed: str, differing: pl.DataFrame) -> None:
+    """Take into the roll-ups what a writer has changed: `db.demand_writes.differences` with item_id as text.
+
+    The temporary table `spans` names the items (item_id).
+    """
     if await has_hypertables(await session.connection()):
         pending = "INSERT INTO rollup_pending (first_day, last_day) VALUES (:first, :last)"
-        await session.execute(text(pending), {"first": bounds[0], "last": bounds[1]})
+        bounds = {"first": differing["day"].min(), "last": differing["day"].max()}
+        await session.execute(text(pending), bounds)
         return
     for grain in GRAINS:
-        await _recompute(session, grain, feed, bounds[0], bounds[1])
+        moved = await asyncio.to_thread(moves, differing, grain)
+        # A sum cannot say whether it is still of anything: where a day or a revenue has gone, it is made anew.
+        await _add(session, grain, feed, moved.filter(~pl.col("lost")).drop("lost"))
+        await _recompute(session, grain, feed, moved.filter("lost").select("item_id", "period"))
 
 
-async def _recompute(session: AsyncSession, grain: str, feed: str, first: date, last: date) -> None:
-    period = "date_trunc('{grain}', {day}::timestamp)::date"
-    of_change = period.format(grain=grain, day="c.day")
-    of_demand = period.format(grain=grain, day="d.day")
+def moves(differing: pl.DataFrame, grain: str) -> pl.DataFrame:
+    """By how much the sums of items and periods have moved: item_id, period, quantity, revenue, lost.
+
+    A revenue is null where no day of the period has or had one. `lost`: a day is gone, or its revenue.
+    """
+    delta = {
+        name: pl.when(pl.col(name).is_not_null() | pl.col(f"{name}_was").is_not_null()).then(
+            pl.col(name).fill_null(0) - pl.col(f"{name}_was").fill_null(0)
+        )
+        for name in ("quantity", "revenue")
+    }
+    lost = [pl.col(name).is_null() & pl.col(f"{name}_was").is_not_null() for name in delta]
+    return (
+        differing.lazy()
+        .select("item_id", _period(grain).alias("period"), lost=pl.any_horizontal(lost), **delta)
+        .group_by("item_id", "period")
+        .agg(
+            pl.col("quantity").sum(),
+            pl.when(pl.col("revenue").count() > 0).then(pl.col("revenue").sum()),
+            pl.col("lost").any(),
+        )
+        .sort("item_id", "period")
+        .collect()
+    )
+
+
+def _period(grain: str) -> pl.Expr:
+    return pl.col("day").dt.truncate("1w" if grain == "week" else "1mo")
+
+
+async def _add(session: AsyncSession, grain: str, feed: str, moved: pl.DataFrame) -> None:
+    if moved.is_empty():
+        return
+    of_these = (
+        f"SELECT EXISTS (SELECT FROM pg_temp.spans s JOIN {GRAINS[grain]} r ON r.item_id = s.item_id"
+        " WHERE r.feed = :feed AND r.period BETWEEN :first AND :last)"
+    )
+    bounds = {"feed": feed, "first": moved["period"].min(), "last": moved["period"].max()}
+    if not (await session.execute(text(of_these), bounds)).scalar_one():
+        await append(session, GRAINS[grain], moved.with_columns(feed=pl.lit(feed)))
+        return
+    await stage(session, "moved", moved, {"item_id": "uuid"})
+    await session.execute(
+        text(
+            f"INSERT INTO {GRAINS[grain]} AS r (item_id, feed, period, quantity, revenue)"
+            " SELECT item_id, :feed, period, quantity, revenue FROM pg_temp.moved"
+            " ON CONFLICT (item_id, feed, period) DO UPDATE SET quantity = r.quantity + excluded.quantity,"
+            " revenue = coalesce(r.revenue + excluded.revenue, r.revenue, excluded.revenue)"
+        ),
+        {"feed": feed},
+    )
+
+
+async def _recompute(session: AsyncSession, grain: str, feed: str, touched: pl.DataFrame) -> None:
+    if touched.is_empty():
+        return
+    await stage(session, "touched", touched, {"item_id": "uuid"})
+    period = f"date_trunc('{grain}', d.day::timestamp)::date"
     await session.execute(
         text(
             f"""
-            WITH touched AS MATERIALIZED (
-                SELECT c.item_id, {of_change} AS period, bool_or(c.is_gone) AS has_gone
-                FROM pg_temp.changed c GROUP BY 1, 2
-            ), sums AS MATERIALIZED (
-                SELECT d.item_id, {of_demand} AS period, sum(d.quantity) AS quantity, sum(d.revenue) AS revenue
-                FROM touched t JOIN demand d ON d.item_id = t.item_id AND {of_demand} = t.period
+            WITH sums AS MATERIALIZED (
+                SELECT d.item_id, {period} AS period, sum(d.quantity) AS quantity, sum(d.revenue) AS revenue
+                FROM pg_temp.touched t JOIN demand d ON d.item_id = t.item_id AND {period} = t.period
                 WHERE d.feed = :feed AND d.day BETWEEN :first AND :last GROUP BY 1, 2
             ), emptied AS (
-                DELETE FROM {GRAINS[grain]} r USING touched t
-                WHERE t.has_gone AND r.item_id = t.item_id AND r.feed = :feed AND r.period = t.period
+                DELETE FROM {GRAINS[grain]} r USING pg_temp.touched t
+                WHERE r.item_id = t.item_id AND r.feed = :feed AND r.period = t.period
                 AND NOT EXISTS (SELECT FROM sums s WHERE s.item_id = t.item_id AND s.period = t.period)
             )
             INSERT INTO {GRAINS[grain]} AS r (item_id, feed, period, quantity, revenue)
@@ -65,16 +123,13 @@ async def _recompute(session: AsyncSession, grain: str, feed: str, first: date, 
             ON CONFLICT (item_id, feed, period) DO UPDATE SET quantity = excluded.quantity, revenue = excluded.revenue
             """
         ),
-        {"feed": feed, "first": _first_of(grain, first), "last": _last_of(grain, last)},
+        {"feed": feed, "first": touched["period"].min(), "last": _last_of(grain, touched["period"].max())},  # type: ignore[arg-type]
     )
 
 
-def _first_of(grain: str, day: date) -> date:
-    return day - timedelta(days=day.weekday()) if grain == "week" else month_of(day)[0]
-
-
-def _last_of(grain: str, day: date) -> date:
-    return day + timedelta(days=6 - day.weekday()) if grain == "week" else month_of(day)[1] - timedelta(days=1)
+def _last_of(grain: str, first: date) -> date:
+    """The last day of the period that begins on `first`."""
+    return first + timedelta(days=6) if grain == "week" else month_of(first)[1] - timedelta(days=1)
 
 
 async def refresh(engine: AsyncEngine) -> bool:

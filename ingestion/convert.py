@@ -36,7 +36,7 @@ def to_fields(parsed: Parsed, mapping: Mapping, file_name: str) -> pl.DataFrame:
     for field in names:
         column, source = mapping.columns.get(field), sources.get(field)
         empty = pl.lit(None, dtype=pl.String)
-        expr = _text(pl.col(source), column) if source is not None and column is not None else empty
+        expr = _text(pl.col(source), column, mapping) if source is not None and column is not None else empty
         texts.append(expr.alias(text_of(field)))
     frame = parsed.frame.select(texts)
     return frame.with_columns(
@@ -83,16 +83,17 @@ def _needs_column(field: str, mapping: Mapping) -> bool:
     return mapping.is_required(field) and (spec is None or spec.default is None)
 
 
-def _text(source: pl.Expr, column: Column) -> pl.Expr:
-    """Strip, unmark, upper, values; an empty text is null."""
+def _text(source: pl.Expr, column: Column, mapping: Mapping) -> pl.Expr:
+    """Strip, unmark, upper, values, the mapping's own lookup; an empty text is null."""
     text = source.str.strip_chars() if column.strip else source
     if column.unmark:
         text = unmarked(text)
     if column.upper:
         text = text.str.to_uppercase()
-    if column.values:
-        lookup = {key.casefold(): value for key, value in column.values.items()}
-        text = text.str.to_lowercase().replace_strict(lookup, default=text, return_dtype=pl.String)
+    for table in (column.values, mapping.lookups.get(column.lookup or "")):
+        if table:
+            lookup = {key.casefold(): value for key, value in table.items()}
+            text = text.str.to_lowercase().replace_strict(lookup, default=text, return_dtype=pl.String)
     return pl.when(text != "").then(text)
 
 
@@ -119,20 +120,21 @@ def _typed(field: str, mapping: Mapping, *, plain: bool, filled: bool) -> pl.Exp
 
 
 def _value(text: pl.Expr, kind: Kind, column: Column, mapping: Mapping, *, plain: bool) -> pl.Expr:
-    """The text as `kind`; null where it is none."""
-    if kind is Kind.NUMBER:
-        return number(text, mapping.decimal, mapping.thousands, plain=plain)
-    if kind is Kind.WHOLE:
+    """The text as `kind`; null where it is none. A factor without a unit is in it, a unit is not (`resolve`)."""
+    if kind in (Kind.NUMBER, Kind.WHOLE):
         value = number(text, mapping.decimal, mapping.thousands, plain=plain)
+        if column.factor is not None and column.unit is None:
+            value = value * column.factor
+        if kind is Kind.NUMBER:
+            return value
         return (
             pl.when((value == value.floor()) & (value.abs() <= _LARGEST_WHOLE)).then(value).cast(pl.Int64, strict=False)
         )
     if kind is Kind.DATE:
         formats = column.date_formats or mapping.date_formats
-        return _date(text, (*_ISO_TIMES, *formats) if plain else formats)
+        return date_of(text, (*_ISO_TIMES, *formats) if plain else formats)
     if kind is Kind.BOOLEAN:
-        lower = text.str.to_lowercase()
-        return pl.when(lower.is_in(_TRUE)).then(statement=True).when(lower.is_in(_FALSE)).then(statement=False)
+        return pl.when(is_true(text)).then(statement=True).when(is_false(text)).then(statement=False)
     if kind is Kind.CHOICE:
         return text.str.to_lowercase()
     return text
@@ -158,7 +160,17 @@ def number(text: pl.Expr, decimal: str, thousands: str, *, plain: bool) -> pl.Ex
     return pl.when(value.is_finite()).then(value)
 
 
-def _date(text: pl.Expr, formats: tuple[str, ...]) -> pl.Expr:
+def is_true(text: pl.Expr) -> pl.Expr:
+    """Whether a text is one of the words for yes."""
+    return text.str.to_lowercase().is_in(_TRUE)
+
+
+def is_false(text: pl.Expr) -> pl.Expr:
+    """Whether a text is one of the words for no."""
+    return text.str.to_lowercase().is_in(_FALSE)
+
+
+def date_of(text: pl.Expr, formats: tuple[str, ...]) -> pl.Expr:
     """A text as Date by the first format that fits all of it; times of day are dropped."""
     tries: list[pl.Expr] = []
     for fmt in formats:

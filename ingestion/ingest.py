@@ -11,6 +11,7 @@ from ingestion.errors import IngestionError
 from ingestion.limits import Limits
 from ingestion.mapping import Mapping
 from ingestion.parse import parse
+from ingestion.resolve import resolve
 from ingestion.table import MALFORMED_SCHEMA, Parsed
 from ingestion.targets import TARGETS
 from ingestion.validate import KnownCodes, split_rows
@@ -23,8 +24,10 @@ class Ingested:
     """What a file came to. read == taken + merged + rejected_count, always.
 
     rows: the target's columns and dtypes, file order; lines: where each stood (i64). new_items: items to create before
-    the rows, columns of items. rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), by
-    line. numbers_are_plain: as in `Parsed`, for those who read the rejected rows again.
+    the rows, columns of items. rejected: line (i64, in the file, unique), field, reason, raw (the row as JSON), parked
+    (Boolean: its only fault is that something it names is not there yet, and the mapping parks such rows), by line;
+    parked_count of them are parked. numbers_are_plain: as in `Parsed`, for those who read the rejected rows again.
+    counts_lines: as in `Mapping`.
     """
 
     target: str
@@ -39,6 +42,7 @@ class Ingested:
     lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
     numbers_are_plain: bool = False
     parked_count: int = 0
+    counts_lines: bool = False
 
 
 def ingest(
@@ -78,12 +82,13 @@ def ingest_rows(
     known = known or KnownCodes()
     target = TARGETS[mapping.target]
     tell(0.4, "map")
-    fields = to_fields(parsed, mapping, file_name)
+    fields = resolve(to_fields(parsed, mapping, file_name), mapping, known)
     tell(0.6, "validate")
     good, broken = split_rows(fields, mapping, known)
+    del fields
     tell(0.8, "clean")
     kept, merged = one_row_per_key(good, target)
-    rejected = rejected_rows(parsed, broken).with_columns(parked=pl.lit(value=False))
+    rejected = rejected_rows(parsed, broken)
     rows = kept.select(pl.col(name).cast(dtype) for name, dtype in target.schema().items())
     result = Ingested(
         target=target.name,
@@ -97,23 +102,27 @@ def ingest_rows(
         merged=merged,
         rejected_count=rejected.height,
         numbers_are_plain=parsed.numbers_are_plain,
+        parked_count=int(rejected["parked"].sum()),
+        counts_lines=mapping.counts_lines,
     )
     tell(1.0, "done")
     return result
 
 
 def rejected_rows(parsed: Parsed, broken: pl.DataFrame) -> pl.DataFrame:
-    """Rows that broke a rule (line, field, reason) with what stood in the file, and those malformed to begin with."""
+    """Rows that broke a rule (`validate.BROKEN`; none is parked unless it says so) with what stood in the file, and
+    those malformed to begin with."""
     names = [column for column in parsed.frame.columns if column != "line"]
     labels = _labels(parsed.columns)
     raw = pl.struct(pl.col(name).alias(label) for name, label in zip(names, labels, strict=True)).struct.json_encode()
+    is_parked = pl.lit(value=False)
     rows = (
-        broken.join(parsed.frame, on="line", how="left")
+        broken.with_columns(parked=pl.col("parked") if "parked" in broken.columns else is_parked)
+        .join(parsed.frame, on="line", how="left")
         .with_columns(raw=raw)
-        .select("line", "field", "reason", "raw")
-        .cast(MALFORMED_SCHEMA)  # type: ignore[arg-type]
+        .select(pl.col(name).cast(dtype) for name, dtype in (*MALFORMED_SCHEMA.items(), ("parked", pl.Boolean)))
     )
-    return pl.concat([rows, parsed.malformed]).sort("line")
+    return pl.concat([rows, parsed.malformed.with_columns(parked=is_parked)]).sort("line")
 
 
 def _labels(columns: Sequence[str]) -> list[str]:

@@ -3,7 +3,10 @@
 import codecs
 import re
 import tomllib
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
+from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +18,14 @@ from ingestion.table import ParseOptions, header_key
 from ingestion.targets import TARGETS, Kind, Target, literal
 
 SHIPPED = Path(__file__).parent / "mappings"
+SUPPLIER_ITEM = "supplier_item"
+"""The lookup that needs no table in the mapping: suppliers' own codes of items, as their terms have them."""
+ENCODINGS = (
+    "auto", "utf-8", "utf-16", "ascii", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257",
+    "iso-8859-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15", "gb18030", "shift_jis",
+)  # fmt: skip
+"""Those that people are offered."""
+Delimiter = Literal["auto", ",", ";", "\t", "|"]
 Scalar = str | int | float | bool
 
 
@@ -23,12 +34,18 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """Where a field comes from and what is done to its text, in this order: strip, unmark, upper, values, default.
+    """Where a field comes from and what is done to its text, in this order: strip, unmark, upper, values, lookup,
+    default.
 
     names: accepted headers; case, blanks and punctuation do not matter. constant: the same value for every row.
-    values: replaces whole texts, looked up without regard to case. required: None leaves it to the table.
-    date_formats: in place of the mapping's. type: only for columns the table does not have (for filters or new items).
-    unmark: takes off the apostrophe that our own exports put before what would run as a formula.
+    values: replaces whole texts, looked up without regard to case; others stay. lookup: a table of the mapping that
+    must know the text, or `supplier_item`: a supplier's own code becomes the item's (that supplier's, where the mapping
+    has a column `supplier`). required: None leaves it to the table. date_formats: in place of the mapping's. type: only
+    for columns the table does not have (for filters, new items, units). unmark: takes off the apostrophe that our own
+    exports put before what would run as a formula.
+    unit, unit_from: the unit of measure of the numbers, for all rows or by another column, where it is not the item's
+    own; an amount a unit is divided where a quantity is multiplied. factor: how many of the item's own one such unit
+    is, in place of the conversion on record; without a unit the number is just multiplied.
     """
 
     names: tuple[str, ...] = ()
@@ -38,6 +55,10 @@ class Column(_Strict):
     type: Kind | None = None
     date_formats: tuple[str, ...] = ()
     values: dict[str, str] = Field(default_factory=dict)
+    lookup: str | None = None
+    unit: str | None = Field(default=None, min_length=1)
+    unit_from: str | None = None
+    factor: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     strip: bool = True
     unmark: bool = False
     upper: bool = False
@@ -56,10 +77,13 @@ class Condition(_Strict):
     matches: str | None = None
     not_matches: str | None = None
     is_one_of: tuple[str, ...] | None = None
+    not_one_of: tuple[str, ...] | None = None
     below: float | None = None
     at_most: float | None = None
     above: float | None = None
     at_least: float | None = None
+    before: date | None = None
+    after: date | None = None
     empty: bool | None = None
 
     @field_validator("matches", "not_matches")
@@ -112,6 +136,9 @@ class Mapping(_Strict):
     """One template. `grain` says what a row is where the table knows several: daily total or invoice line.
 
     partial: rows only change what they name, by their key: no other field is required, and defaults stay out of it.
+    lookups: tables of texts by name, for columns to share. unknown_items: a row with an item that is not there makes it
+    (`create`), is kept until it is there (`park`), or is rejected for good; unknown_references: the same of suppliers,
+    work centres, unit conversions and whatever else is not made as rows name it, but for `create`.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
@@ -119,15 +146,17 @@ class Mapping(_Strict):
     target: str
     grain: Literal["", "daily", "line"] = ""
     encoding: str = "utf-8"
-    delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
+    delimiter: Delimiter = "auto"
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ".", ",", " ", "'"] = ""
     date_formats: Annotated[tuple[str, ...], Field(min_length=1)] = ("%Y-%m-%d",)
     sheet: str = ""
     partial: bool = False
     columns: dict[str, Column]
+    lookups: dict[str, dict[str, str]] = Field(default_factory=dict)
     filters: tuple[RowFilter, ...] = ()
-    unknown_items: Literal["create", "refuse"] = "refuse"
+    unknown_items: Literal["create", "park", "refuse"] = "refuse"
+    unknown_references: Literal["park", "refuse"] = "refuse"
     created_item: CreatedItem = CreatedItem()
 
     @field_validator("encoding")
@@ -158,6 +187,8 @@ class Mapping(_Strict):
         if self.decimal == self.thousands:
             raise ValueError("decimal and thousands are the same character")
         self._check_columns(table)
+        for message in (*self._faulty_lookups(table), *self._faulty_units(table)):
+            raise ValueError(message)
         self._check_filters()
         return self
 
@@ -183,8 +214,36 @@ class Mapping(_Strict):
         for field, spec in table.fields.items():
             if spec.required and spec.default is None and field not in self.columns:
                 raise ValueError(f"table '{table.name}' needs a column for '{field}'")
-        if table.name == "sales_lines" and "line" in self.columns:
-            raise ValueError("'line' of sales_lines is counted within the document, not read")
+
+    def _faulty_lookups(self, table: Target) -> Iterator[str]:
+        for name, texts in self.lookups.items():
+            if name == SUPPLIER_ITEM or not texts:
+                yield f"a lookup '{name}' {'is there already' if texts else 'lists nothing'}"
+        for field, column in self.columns.items():
+            if column.lookup is None:
+                continue
+            if column.lookup == SUPPLIER_ITEM:
+                if field not in table.fields or table.fields[field].refers_to != "items":
+                    yield f"column '{field}': it names no item, so a supplier's code of items is no use"
+                if self.unknown_items == "create":
+                    yield f"column '{field}': an item cannot be created from a supplier's code; park or refuse it"
+            elif column.lookup not in self.lookups:
+                yield f"column '{field}': there is no lookup '{column.lookup}'; name one of this mapping's lookups"
+
+    def _faulty_units(self, table: Target) -> Iterator[str]:
+        for field, column in self.columns.items():
+            has_unit = column.unit is not None or column.unit_from is not None
+            if not has_unit and column.factor is None:
+                continue
+            if self.kind_of(field) not in (Kind.NUMBER, Kind.WHOLE) or not column.names:
+                yield f"column '{field}': only numbers from the file have a unit or a factor"
+            if has_unit and (field not in table.fields or not table.fields[field].unit_of):
+                yield f"column '{field}': it is not counted in an item's unit; a factor alone multiplies it"
+            if column.unit_from is not None:
+                if column.unit is not None or column.factor is not None:
+                    yield f"column '{field}': give unit_from alone, or a unit with or without a factor"
+                if column.unit_from not in self.columns or self.kind_of(column.unit_from) not in (Kind.CODE, Kind.TEXT):
+                    yield f"column '{field}': unit_from '{column.unit_from}' is no column of texts in this mapping"
 
     def _check_filters(self) -> None:
         used = [condition.field for row_filter in self.filters for condition in row_filter.when]
@@ -200,6 +259,9 @@ class Mapping(_Strict):
                 Kind.WHOLE,
             ):
                 raise ValueError(f"a filter compares '{condition.field}' with a number, which it is not")
+            days = (condition.before, condition.after)
+            if any(day is not None for day in days) and self.kind_of(condition.field) is not Kind.DATE:
+                raise ValueError(f"a filter compares '{condition.field}' with a day, which it is not")
 
     def kind_of(self, field: str) -> Kind:
         """What the field holds, from the table or from the mapping for a column of its own."""
@@ -212,9 +274,16 @@ class Mapping(_Strict):
             return field in TARGETS[self.target].key
         column = self.columns.get(field)
         spec = TARGETS[self.target].fields.get(field)
+        if self.target == "sales_lines" and field == "line":
+            return column is not None
         if column is not None and column.required is not None:
             return column.required or (spec is not None and spec.required)
         return spec is not None and spec.required
+
+    @property
+    def counts_lines(self) -> bool:
+        """Whether invoice lines have no number of their own, and are counted within their document."""
+        return self.target == "sales_lines" and "line" not in self.columns
 
     def parse_options(self) -> ParseOptions:
         """How to read a file of this kind."""
@@ -252,3 +321,9 @@ def load_mapping(path: Path) -> Mapping:
 def load_mappings(folder: Path = SHIPPED) -> Dict[str, Mapping]:
     """All templates of a folder by name; without a folder, those that come with the product."""
     return {path.stem: load_mapping(path) for path in sorted(folder.glob("*.toml"))}
+
+
+@cache
+def shipped() -> Dict[str, Mapping]:
+    """The mappings that come with the product, by name; they change with the product only."""
+    return load_mappings()

@@ -31,6 +31,7 @@ from ingestion.table import (
 DELIMITERS = (",", ";", "\t", "|")
 _MAX_RECORD_LINES = 200  # a quoted field with more line breaks is an opening quote that was never closed
 _RECORDS_BETWEEN_CHECKS = 10_000
+_WINDOW_LINES = 10_000
 
 
 @dataclass(slots=True)
@@ -74,7 +75,8 @@ def _split(text: str, limits: Limits) -> pl.Series:
             f"more than {4 * limits.max_rows:,} lines",
             expected=f"at most {limits.max_rows:,} rows: split the file, for instance by month",
         )
-    return pl.Series("text", [text]).str.split("\n").explode().str.strip_suffix("\r")
+    lines = pl.Series("text", [text]).str.split("\n").explode()
+    return lines.str.strip_suffix("\r") if "\r" in text else lines
 
 
 # -- header ----------------------------------------------------------------------------------------------------------
@@ -119,11 +121,12 @@ def _body(
     lines: pl.Series, start: int, delimiter: str, width: int, limits: Limits, deadline: Deadline
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All records after the header: those that fit (line, c0..) and those that do not, both in file order."""
+    quoted = lines.str.contains('"', literal=True).any()
     table = (
         pl.DataFrame({"text": lines})
         .with_row_index("at")
         .slice(start)
-        .with_columns(_unquoted(pl.col("text"), delimiter))
+        .with_columns(_unquoted(pl.col("text"), delimiter) if quoted else pl.col("text"))
         .filter(pl.col("text").str.strip_chars(WHITE_SPACE + delimiter) != "")
         .with_columns(
             careful=pl.col("text").str.contains('"', literal=True)
@@ -133,7 +136,7 @@ def _body(
     )
     names = [f"c{place}" for place in range(width)]
     starts = table.filter("careful")["at"].to_list()
-    all_lines = lines.to_list() if starts else []
+    all_lines = _Lines(lines)
     records = list(_careful_records(all_lines, starts, delimiter, deadline))
     swallowed = [place for record in records for place in range(record.start + 1, record.after)]
     plain = table.filter(~pl.col("careful"))
@@ -169,7 +172,24 @@ def _careful_frame(fits: list[_Record], names: list[str]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _careful_records(lines: list[str], starts: list[int], delimiter: str, deadline: Deadline) -> Iterator[_Record]:
+class _Lines:
+    """Lines by their index, a window of them at a time: a few odd rows of a million are read without the others."""
+
+    def __init__(self, lines: pl.Series) -> None:
+        self._lines = lines
+        self._first = 0
+        self._window: list[str] = []
+
+    def __len__(self) -> int:
+        return self._lines.len()
+
+    def __getitem__(self, at: int) -> str:
+        if not 0 <= at - self._first < len(self._window):
+            self._first, self._window = at, self._lines.slice(at, _WINDOW_LINES).to_list()
+        return self._window[at - self._first]
+
+
+def _careful_records(lines: _Lines, starts: list[int], delimiter: str, deadline: Deadline) -> Iterator[_Record]:
     """Records starting at the given line indices, read by the csv module; starts inside an earlier one are skipped.
 
     Time is linear: a quote left open is read on from only as far as the next quote, or _MAX_RECORD_LINES.
@@ -188,7 +208,7 @@ def _careful_records(lines: list[str], starts: list[int], delimiter: str, deadli
 class _LineReader:
     """The csv module, made to read one record from any line."""
 
-    def __init__(self, lines: list[str], delimiter: str) -> None:
+    def __init__(self, lines: list[str] | _Lines, delimiter: str) -> None:
         self._lines = lines
         self._delimiter = delimiter
         self._at = self._stop = 0
@@ -223,7 +243,7 @@ class _LineReader:
 
 
 def _sorted_out(
-    records: list[_Record], width: int, limits: Limits, lines: list[str]
+    records: list[_Record], width: int, limits: Limits, lines: _Lines
 ) -> tuple[list[_Record], list[tuple[int, str, str, str]]]:
     """Records that fit the header (cut or checked to `width`), and the others as rejected rows."""
     fits: list[_Record] = []
@@ -242,7 +262,7 @@ def _sorted_out(
         elif not fault and any(len(cell) > limits.max_cell_chars for cell in fields):
             fault = f"a field has more than {limits.max_cell_chars:,} characters"
         if fault:
-            text = "\n".join(lines[record.start : record.after])
+            text = "\n".join(lines[at] for at in range(record.start, record.after))
             raw = json.dumps({"text": text[:RAW_CHARS]}, ensure_ascii=False)
             faults.append((record.start + 1, "", fault, raw))
         else:

@@ -1,16 +1,20 @@
 """The rules rows must meet, as expressions over a whole file. A row is rejected for the first rule it breaks."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from ingestion.convert import LINE, text_of
-from ingestion.mapping import Condition, Mapping, RowFilter
+from ingestion.known import KnownCodes
+from ingestion.mapping import SUPPLIER_ITEM, Condition, Mapping, RowFilter
+from ingestion.resolve import lookup_mark, unit_mark
 from ingestion.targets import FIRST_DATE, LAST_DATE, TARGETS, Field, Kind, Target
 from ingestion.targets.fields import MAX_ABS_NUMBER, MAX_CODE_CHARS, MAX_TEXT_CHARS
 
+BROKEN = {"line": pl.Int64, "field": pl.String, "reason": pl.String, "parked": pl.Boolean}
+"""Rows that break a rule: the first one each. parked: it breaks only such as stored data may come to meet."""
 _SHOWN_CHARS = 60
 # '#N/A', '#DIV/0!', '#NAME?', also in the languages of Excel ('#NV', '#WERT!'): what stands there instead of a value.
 _SHEET_ERROR = r"^#(?:N/?[AV]|DIV/0!|\p{Lu}{3,12}[!?])$"
@@ -21,40 +25,31 @@ _EXPECTED = {
     Kind.BOOLEAN: "neither yes nor no",
 }
 
-Codes = Iterable[str] | pl.Series
-
-
-class KnownCodes:
-    """Codes already in the database, by table, and nothing else of it: what a row may refer to."""
-
-    def __init__(self, **codes: Codes) -> None:
-        self._codes = codes
-
-    def of(self, table: str) -> pl.Series:
-        """The codes of a table such as `items`; none of a table that was not given."""
-        codes = self._codes.get(table, ())
-        if isinstance(codes, pl.Series):
-            return codes.cast(pl.String).unique()
-        return pl.Series(sorted(set(codes)), dtype=pl.String)
+__all__ = ["KnownCodes", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One rule: the field at fault, when it is broken (null counts as kept), and the reason as text."""
+    """One rule: the field at fault, when it is broken (null counts as kept), and the reason as text.
+
+    parks: a row that breaks no other rule than such ones may be taken later, as it is.
+    """
 
     field: str
     broken: pl.Expr
     reason: pl.Expr
+    parks: bool = False
 
 
 def split_rows(frame: pl.DataFrame, mapping: Mapping, known: KnownCodes) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(rows that meet every rule, the others as `line` i64, `field` str, `reason` str), both in file order."""
+    """(rows that meet every rule, the others as BROKEN), both in file order."""
     target = TARGETS[mapping.target]
+    # Those that park come last: a row whose first fault is one of them has no other.
     checks = [
         *_filters(mapping),
         *_field_checks(target, mapping),
         *_pair_checks(target),
-        *_references(target, mapping, known),
+        *sorted(_stored_data_checks(target, mapping, known), key=lambda check: check.parks),
     ]
     first = pl.coalesce(
         pl.when(check.broken.fill_null(value=False)).then(pl.lit(place, dtype=pl.Int32))
@@ -68,13 +63,15 @@ def split_rows(frame: pl.DataFrame, mapping: Mapping, known: KnownCodes) -> tupl
             pl.col(LINE).alias("line"),
             field=pl.lit(checks[place].field),
             reason=checks[place].reason.cast(pl.String),
+            parked=pl.lit(checks[place].parks),
         )
         for (place,), group in broken.group_by("@check")
         if isinstance(place, int)
     ]
-    schema = {"line": pl.Int64, "field": pl.String, "reason": pl.String}
-    rejected = pl.concat(worded).sort("line") if worded else pl.DataFrame(schema=schema)
-    return judged.filter(pl.col("@check").is_null()).drop("@check"), rejected
+    rejected = pl.concat(worded).sort("line") if worded else pl.DataFrame(schema=BROKEN)
+    # What stood in the file has told its reasons: of a good row only the values go on.
+    texts = [name for name in judged.columns if name.startswith(text_of(""))]
+    return judged.lazy().filter(pl.col("@check").is_null()).drop("@check", *texts).collect(), rejected
 
 
 def _shown(name: str) -> pl.Expr:
@@ -105,6 +102,8 @@ def _holds(condition: Condition) -> pl.Expr:
         tests.append(~text.str.contains(condition.not_matches))
     if condition.is_one_of is not None:
         tests.append(text.is_in(condition.is_one_of))
+    if condition.not_one_of is not None:
+        tests.append(~text.is_in(condition.not_one_of))
     if condition.below is not None:
         tests.append(value < condition.below)
     if condition.at_most is not None:
@@ -113,6 +112,10 @@ def _holds(condition: Condition) -> pl.Expr:
         tests.append(value > condition.above)
     if condition.at_least is not None:
         tests.append(value >= condition.at_least)
+    if condition.before is not None:
+        tests.append(value < condition.before)
+    if condition.after is not None:
+        tests.append(value > condition.after)
     if condition.empty is not None:
         tests.append(value.is_null() == condition.empty)
     return pl.all_horizontal(test.fill_null(value=False) for test in tests)
@@ -147,6 +150,12 @@ def _field_checks(target: Target, mapping: Mapping) -> Iterator[_Check]:
         yield from _value_checks(name, spec, kind)
         if (column := mapping.columns.get(name)) is not None and column.whole and kind is Kind.NUMBER:
             yield _Check(name, value != value.floor(), _told("not a whole number", name))
+        if column is not None and column.lookup in mapping.lookups:
+            listed = sorted(set(mapping.lookups[column.lookup].values()))
+            yield _Check(name, ~text.is_in(listed), _told(f"not in lookup '{column.lookup}'", name))
+        if column is not None and column.unit_from is not None:
+            has_none = text.is_not_null() & pl.col(column.unit_from).is_null()
+            yield _Check(column.unit_from, has_none, pl.format("missing: the unit of {}", pl.lit(name)))
 
 
 def _value_checks(name: str, spec: Field, kind: Kind) -> Iterator[_Check]:
@@ -187,10 +196,25 @@ def _pair_checks(target: Target) -> Iterator[_Check]:
         yield _Check(late, pl.col(late) < pl.col(early), _told(f"before {early}", late))
 
 
-def _references(target: Target, mapping: Mapping, known: KnownCodes) -> Iterator[_Check]:
+# -- rules that need stored data -------------------------------------------------------------------------------------
+
+
+def _stored_data_checks(target: Target, mapping: Mapping, known: KnownCodes) -> Iterator[_Check]:
+    """Codes and units that are not there."""
+    parks_items, parks_others = mapping.unknown_items == "park", mapping.unknown_references == "park"
+    for name, column in mapping.columns.items():
+        if column.lookup == SUPPLIER_ITEM:
+            told = _told("no supplier's code of just one item", name)
+            yield _Check(name, pl.col(lookup_mark(name)), told, parks_items)
+        if column.unit_from is not None or (column.unit is not None and column.factor is None):
+            unit = pl.col(column.unit_from) if column.unit_from is not None else pl.lit(column.unit)
+            told = pl.format("unit '{}' has no conversion for '{}'", unit, pl.col(target.fields[name].unit_of))
+            yield _Check(name, pl.col(unit_mark(name)), told, parks_others)
     for name, spec in target.fields.items():
         if not spec.refers_to or spec.creates or (spec.refers_to == "items" and mapping.unknown_items == "create"):
             continue
         codes = known.of(spec.refers_to)
         what = spec.refers_to.removesuffix("s").replace("_", " ")
-        yield _Check(name, ~pl.col(name).is_in(codes.implode()), pl.format(f"unknown {what} '{{}}'", pl.col(name)))
+        told = pl.format(f"unknown {what} '{{}}'", pl.col(name))
+        parks = parks_items if spec.refers_to == "items" else parks_others
+        yield _Check(name, ~pl.col(name).is_in(codes.implode()), told, parks)

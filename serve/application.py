@@ -17,13 +17,13 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.connectors import load_installed
 from actors.data_events import DataChanges
 from actors.kinds import load_work_modules
 from actors.metrics import EVENT_CLIENTS
 from actors.observe import observe_connections, start_observing
 from actors.owner import Connections
 from actors.snapshots import current_jobs
-from fmrp_sdk import load_connectors
 from serve.access import LIMIT_HEADERS, SECURITY_COMPONENTS, SECURITY_REQUIREMENTS, AccessMiddleware
 from serve.bodies import StrictRequest, refuse_null
 from serve.cache import Cache
@@ -58,6 +58,7 @@ from serve.routes import (
     queue,
     rejected_rows,
     schedules,
+    source_actions,
     sources,
     summary,
     users,
@@ -124,7 +125,7 @@ async def lifespan(app: Litestar) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     connections = Connections(settings, "api", trusted_s=CONNECTION_TRUSTED_S)
     hub = EventHub(connections.events, partial(current_jobs, connections.sessions))
-    app.state.update({"connections": connections, "hub": hub, "plugins": load_connectors()})
+    app.state.update({"connections": connections, "hub": hub, "plugins": load_installed()})
     app.state["scrape_page"] = ScrapePage(connections)
     app.state["data_changes"] = DataChanges(connections.events)
     app.state["limiter"] = RateLimiter(connections.redis, settings.rate_limit_requests, settings.rate_limit_window_s)
@@ -159,6 +160,8 @@ def build_app(settings: Settings, predict: Predict) -> Litestar:
         openapi_config=_openapi(contract),
         plugins=[contract],
         request_class=StrictRequest,
+        # Litestar's own would write libraries' lines a second time, as they come: secrets are taken out of ours.
+        logging_config=None,
         cors_config=_cors(settings),
         request_max_body_size=BODY_LIMIT,
         before_send=[security_headers(settings)],
@@ -191,6 +194,7 @@ def _routes(settings: Settings) -> list[Router]:
             queue.router,
             schedules.router,
             sources.router,
+            source_actions.router,
             rejected_rows.router,
             Router("/", route_handlers=[ingest_runs.router, mappings.router], request_max_body_size=uploads),
             events.router,

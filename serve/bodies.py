@@ -75,7 +75,8 @@ def _whole(value: Any) -> Any:
     return [_whole(each) for each in value] if isinstance(value, list) else value
 
 
-def _wrong(text: str) -> ValidationException:
+def place_and_fault(text: str) -> tuple[str, str]:
+    """The path of the field that a message of msgspec is about, empty if none, and what is wrong with it."""
     place = _PLACE.search(text)
     message = text if place is None else text[: place.start()]
     # `series[0].start` is told as series.0.start; a name inside a free-form object is not known here.
@@ -83,4 +84,9 @@ def _wrong(text: str) -> ValidationException:
     for pattern in (_UNKNOWN, _MISSING):
         if named := pattern.match(message):
             path = f"{path}.{named['name']}" if path else named["name"]
+    return path, message
+
+
+def _wrong(text: str) -> ValidationException:
+    path, message = place_and_fault(text)
     return ValidationException(f"{path}: {message}" if path else message, extra=[{"key": path, "message": message}])

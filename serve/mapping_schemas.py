@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Literal, get_type_hints
+from datetime import date
+from typing import Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ingestion.mapping import Mapping
+from ingestion.mapping import ENCODINGS, Delimiter, Mapping
 from ingestion.targets import TARGETS, Kind
 from serve.parameters import LARGEST, NO_CONTROL
 from serve.resources.schemas import one_of
-from serve.schemas import RejectedRowOut
 
 MAPPING_NAME = r"^[a-z][a-z0-9_]{0,62}\Z"
 MappingName = Annotated[
@@ -33,20 +33,23 @@ _DateFormat = Annotated[
     ),
 ]
 _DateFormats = Annotated[list[_DateFormat], Meta(max_length=10)]
+_Lookup = Annotated[dict[_Words, _Value], Meta(min_length=1, max_length=2000)]
 Target = one_of(sorted(TARGETS))
 ColumnType = one_of([kind.value for kind in Kind])
 ItemKind = one_of(TARGETS["items"].fields["kind"].choices)
-Encoding = Literal[
-    "auto", "utf-8", "utf-16", "ascii", "cp437", "cp850", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257",
-    "iso-8859-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15", "gb18030", "shift_jis",
-]  # fmt: skip
+Encoding = one_of(ENCODINGS)
 
 
 class MappingColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where a field comes from, and what is done to its text, in this order: strip, unmark, upper, values, default.
+    """Where a field comes from, and what is done to its text, in this order: strip, unmark, upper, values, lookup,
+    default.
 
     `names`: headers it goes by; case, blanks and punctuation do not matter. `constant`: the same for every row.
-    `values` replaces whole texts. `required`: null leaves it to the table. `type`: only for columns the table lacks.
+    `values` replaces whole texts. `lookup`: a table of the mapping that must know the text, or `supplier_item`, by
+    which a supplier's own code becomes the item's. `unit`, or by another column `unit_from`: the unit of the numbers,
+    where it is not the item's own. `factor`: how many of the item's own unit one such unit is, in place of the
+    conversion on record; without a unit, what the number is multiplied by. `required`: null leaves it to the table.
+    `type`: only for columns the table lacks.
     """
 
     names: Annotated[list[_Words], Meta(max_length=50)] = []
@@ -56,6 +59,10 @@ class MappingColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     type: ColumnType | None = None  # type: ignore[valid-type]
     date_formats: _DateFormats = []
     values: Annotated[dict[_Words, _Value], Meta(max_length=200)] = {}
+    lookup: FieldName | None = None
+    unit: _Words | None = None
+    unit_from: FieldName | None = None
+    factor: Annotated[float, Meta(gt=0, le=LARGEST)] | None = None
     strip: bool = True
     unmark: bool = False
     upper: bool = False
@@ -69,10 +76,13 @@ class MappingCondition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     matches: _Words | None = None
     not_matches: _Words | None = None
     is_one_of: Annotated[list[_Value], Meta(max_length=200)] | None = None
+    not_one_of: Annotated[list[_Value], Meta(max_length=200)] | None = None
     below: _Number | None = None
     at_most: _Number | None = None
     above: _Number | None = None
     at_least: _Number | None = None
+    before: date | None = None
+    after: date | None = None
     empty: bool | None = None
 
 
@@ -97,22 +107,26 @@ class MappingCreatedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class MappingDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the columns of one kind of file become the fields of a table.
 
-    `partial`: rows only change what they name, by their key. `unknown_items`: what becomes of items first seen here.
+    `partial`: rows only change what they name, by their key. `lookups`: tables of texts for columns to share.
+    `unknown_items`: a row with an item that is not there makes it, is parked until it is there, or is rejected for
+    good; `unknown_references`: the same of whatever else it names, but for making it.
     """
 
     description: _Value = ""
     target: Target  # type: ignore[valid-type]
     grain: Literal["", "daily", "line"] = ""
-    encoding: Encoding = "utf-8"
-    delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
+    encoding: Encoding = "utf-8"  # type: ignore[valid-type]
+    delimiter: Delimiter = "auto"
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ".", ",", " ", "'"] = ""
     date_formats: Annotated[_DateFormats, Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["%Y-%m-%d"])
     sheet: _Value = ""
     partial: bool = False
     columns: Annotated[dict[FieldName, MappingColumn], Meta(max_length=100)]
+    lookups: Annotated[dict[FieldName, _Lookup], Meta(max_length=20)] = {}
     filters: Annotated[list[MappingFilter], Meta(max_length=50)] = []
-    unknown_items: Literal["create", "refuse"] = "refuse"
+    unknown_items: Literal["create", "park", "refuse"] = "refuse"
+    unknown_references: Literal["park", "refuse"] = "refuse"
     created_item: MappingCreatedItem = MappingCreatedItem()
 
 
@@ -153,18 +167,6 @@ class MappingDetail(msgspec.Struct, frozen=True, kw_only=True):
     id: uuid.UUID | None
     revision: int | None
     definition: MappingDefinition
-
-
-class MappingPreview(msgspec.Struct, frozen=True):
-    """What would become of a file: the counts of all its rows, and the first of those taken and rejected."""
-
-    target: str
-    read: int
-    taken: int
-    merged: int
-    rejected: int
-    rows: list[dict[str, Any]]
-    rejected_rows: list[RejectedRowOut]
 
 
 def definition_of(mapping: Mapping) -> MappingDefinition:

@@ -142,6 +142,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
         token_secret=SecretStr("test" * 12),
+        secret_keys=SecretStr("dGVzdCBrZXkgb2YgZXhhY3RseSAzMiBieXRlcywgb2s="),
         job_heartbeat_s=1.0,
         database_pool_size=3,
     )

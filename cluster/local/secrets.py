@@ -8,7 +8,12 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
+from settings import is_fernet_key
+
 FILE = "secrets.json"
+KEYS_FILE = "secret_keys"
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,23 @@ def load_or_create(data_dir: Path) -> StackSecrets:
     made = StackSecrets(**{name: secrets.token_hex(24) for name in StackSecrets.__dataclass_fields__})
     write_private(path, json.dumps(asdict(made)))
     return made
+
+
+def load_or_create_keys(data_dir: Path) -> str:
+    """The keys of sources' secrets, newest first, with commas between. In a file of their own, a key a line: people
+    put a new one on top.
+
+    Raises:
+        ValueError: a line is no key.
+    """
+    path = data_dir / KEYS_FILE
+    if not path.exists():
+        write_private(path, Fernet.generate_key().decode() + "\n")
+    keys = path.read_text().split()
+    for place, key in enumerate(keys, 1):
+        if not is_fernet_key(key):
+            raise ValueError(f"{path}, line {place}: expected a key as `fmrp secrets key` makes them")
+    return ",".join(keys)
 
 
 def write_private(path: Path, text: str) -> None:

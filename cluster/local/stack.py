@@ -24,7 +24,7 @@ from cluster.local.bootstrap import migrate_database, prepare_database
 from cluster.local.postgres import EmbeddedPostgres
 from cluster.local.process import ChildProcess, end_all, family, mark_of
 from cluster.local.redis import EmbeddedRedis
-from cluster.local.secrets import StackSecrets, load_or_create, write_private
+from cluster.local.secrets import StackSecrets, load_or_create, load_or_create_keys, write_private
 from settings import Settings
 
 RUN_FILE = "stack.json"
@@ -105,7 +105,11 @@ class Stack:
         self._await_dashboard()
 
     def _start_stores(self) -> None:
-        known: dict[str, SecretStr] = {"token_secret": SecretStr(self._secrets.token_secret)}
+        known: dict[str, SecretStr] = {}
+        if self.settings.token_secret is None:
+            known["token_secret"] = SecretStr(self._secrets.token_secret)
+        if self.settings.secret_keys is None:
+            known["secret_keys"] = SecretStr(load_or_create_keys(self._data))
         if self.settings.database_url is None:
             self._say("Starting PostgreSQL")
             self._postgres = EmbeddedPostgres(self._data / "postgres", self._secrets.database_password)
@@ -116,8 +120,6 @@ class Stack:
             self._redis = EmbeddedRedis(self._data / "redis", self._secrets.redis_password, self._run)
             self._redis.start()
             known["redis_url"] = SecretStr(self._redis.url)
-        if self.settings.token_secret is not None:
-            del known["token_secret"]
         self.settings = self.settings.model_copy(update=known)
 
     def _environment(self) -> dict[str, str]:
@@ -128,6 +130,7 @@ class Stack:
             "FMRP_DATABASE_URL": settings.require_database_url(),
             "FMRP_REDIS_URL": settings.require_redis_url(),
             "FMRP_TOKEN_SECRET": settings.require_token_secret(),
+            "FMRP_SECRET_KEYS": ",".join(key.get_secret_value() for key in settings.fernet_keys()),
             "FMRP_COOKIE_SECRET": self._secrets.cookie_secret,
             "FMRP_HOST": settings.host,
             "FMRP_API_PORT": str(settings.api_port),
@@ -246,7 +249,8 @@ class Stack:
     def _announce(self) -> None:
         """Let the command line find this stack."""
         environment = self._environment()
-        wanted = ("FMRP_DATABASE_URL", "FMRP_REDIS_URL", "FMRP_TOKEN_SECRET", "FMRP_API_PORT", "FMRP_DASHBOARD_PORT")
+        wanted = ["FMRP_DATABASE_URL", "FMRP_REDIS_URL", "FMRP_TOKEN_SECRET", "FMRP_SECRET_KEYS"]
+        wanted += ["FMRP_API_PORT", "FMRP_DASHBOARD_PORT"]
         write_private(self._run / RUN_FILE, json.dumps({name: environment[name] for name in wanted}))
 
 

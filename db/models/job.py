@@ -40,6 +40,12 @@ class Job(Keyed, Base):
         Index("ix_job_state_created_at", "state", "created_at"),
         Index("ix_job_changed_at", "changed_at"),
         Index("ix_job_day_done", "finished_at", postgresql_where=text("kind = 'day' AND state = 'done'")),
+        Index(
+            "ix_job_source_created_at",
+            text("coalesce(parameters ->> 'source', 'upload')"),
+            "created_at",
+            postgresql_where=text("kind = 'ingest'"),
+        ),
         UniqueConstraint("requested_by", "idempotency_key"),
     )
 

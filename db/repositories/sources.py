@@ -34,10 +34,23 @@ async def find(session: AsyncSession, key: str, *, lock: bool = False, deleted: 
     return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
 
 
-async def all_sources(session: AsyncSession) -> Sequence[Source]:
-    """Every source that is not deleted, by code."""
-    query = select(Source).where(Source.deleted_at.is_(None)).order_by(Source.code)
-    return (await session.execute(query)).scalars().all()
+def statement(*, connectors: Sequence[str] = (), active: bool | None = None, search: str | None = None) -> Rows:
+    """Sources that are not deleted, by connector and whether they are read; `search` looks into code and name."""
+    query = select(Source).where(Source.deleted_at.is_(None))
+    if connectors:
+        query = query.where(Source.connector.in_(connectors))
+    if active is not None:
+        query = query.where(Source.active == active)
+    if search:
+        query = query.where(
+            or_(Source.code.icontains(search, autoescape=True), Source.name.icontains(search, autoescape=True))
+        )
+    return query
+
+
+async def with_deleted(session: AsyncSession) -> Sequence[str]:
+    """Codes of all sources, the deleted ones among them."""
+    return (await session.execute(select(Source.code).order_by(Source.code))).scalars().all()
 
 
 async def using(session: AsyncSession, mapping: str) -> Sequence[str]:

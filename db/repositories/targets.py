@@ -10,11 +10,10 @@ import polars as pl
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import rollups
-from db.copy import driver_of, read_frame, stage
+from db import demand_writes, rollups
+from db.copy import read_frame, stage
 from db.record_writes import Merge
 from db.records import TABLES
-from db.timeseries import allow_restatement, prepare_months
 
 SALES_LINE_SCHEMA: dict[str, Any] = {
     "document": pl.String,
@@ -26,11 +25,6 @@ SALES_LINE_SCHEMA: dict[str, Any] = {
     "price": pl.Float64,
 }
 
-# What a writer of demand changes.
-_CHANGED = (
-    "DROP TABLE IF EXISTS pg_temp.changed; CREATE TEMPORARY TABLE changed (item_id uuid, day date,"
-    " quantity numeric(20, 6), revenue numeric(20, 6), is_gone boolean NOT NULL) ON COMMIT DROP"
-)
 # A file of these is the whole truth of its feed.
 SNAPSHOTS = frozenset({"stock", "open_orders", "firm_orders"})
 SERIES_TARGETS = ("demand", "sales_lines")
@@ -50,7 +44,7 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
     """
     if target in SERIES_TARGETS:
         if not rows.is_empty():
-            await (_store_demand if target == "demand" else _store_sales_lines)(session, rows, feed=feed)
+            await (demand_writes.merge if target == "demand" else _store_sales_lines)(session, rows, feed=feed)
         return
     is_snapshot = is_whole and target in SNAPSHOTS
     if rows.is_empty() and not is_snapshot:
@@ -58,44 +52,6 @@ async def store(session: AsyncSession, target: str, rows: pl.DataFrame, *, feed:
     merge = Merge(session, TABLES[target], rows, feed)
     await merge.stage()
     await merge.store(snapshot=is_snapshot)
-
-
-async def _store_demand(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
-    await _begin_demand(session, rows, feed)
-    await _write_demand(session, rows, feed)
-
-
-async def _begin_demand(session: AsyncSession, rows: pl.DataFrame, feed: str) -> None:
-    await rollups.lock_feed(session, feed)
-    await stage(session, "staged", rows.select("item", "day", "quantity", "revenue"))
-    await (await driver_of(session)).execute(_CHANGED)
-
-
-async def _write_demand(session: AsyncSession, rows: pl.DataFrame, feed: str) -> None:
-    """Write those of the staged rows that differ from what is stored, and let the roll-ups follow all of `changed`."""
-    connection = await session.connection()
-    await prepare_months(connection, "demand", rows["day"].unique())
-    await allow_restatement(connection)
-    await session.execute(
-        text(
-            "INSERT INTO changed SELECT i.id, s.day, s.quantity::numeric(20, 6), s.revenue::numeric(20, 6), false"
-            f" FROM staged s {_ITEM} LEFT JOIN demand d ON d.item_id = i.id AND d.feed = :feed AND d.day = s.day"
-            " AND d.day BETWEEN :first AND :last WHERE d.item_id IS NULL OR d.quantity <> s.quantity::numeric(20, 6)"
-            " OR d.revenue IS DISTINCT FROM s.revenue::numeric(20, 6)"
-        ),
-        {"feed": feed, "first": rows["day"].min(), "last": rows["day"].max()},
-    )
-    await session.execute(text("ANALYZE pg_temp.changed"))
-    await session.execute(
-        text(
-            "INSERT INTO demand (item_id, feed, day, quantity, revenue)"
-            " SELECT item_id, :feed, day, quantity, revenue FROM pg_temp.changed WHERE NOT is_gone"
-            " ON CONFLICT (item_id, feed, day) DO UPDATE"
-            " SET quantity = excluded.quantity, revenue = excluded.revenue"
-        ),
-        {"feed": feed},
-    )
-    await rollups.follow(session, feed)
 
 
 async def _store_sales_lines(session: AsyncSession, rows: pl.DataFrame, *, feed: str) -> None:
@@ -144,28 +100,4 @@ async def replace_demand(session: AsyncSession, items: pl.Series, rows: pl.DataF
 
     Only days that differ are written, so an old chunk without a change stays as it is.
     """
-    await _begin_demand(session, rows, feed)
-    await stage(session, "touched", pl.DataFrame({"item": items.unique()}))
-    await session.execute(
-        text(
-            f"INSERT INTO changed (item_id, day, is_gone) SELECT i.id, d.day, true FROM touched s {_ITEM}"
-            " JOIN demand d ON d.item_id = i.id AND d.feed = :feed"
-            " WHERE NOT EXISTS (SELECT FROM staged n WHERE n.item = s.item AND n.day = d.day)"
-        ),
-        {"feed": feed},
-    )
-    await session.execute(text("ANALYZE pg_temp.changed"))
-    first, last = (await session.execute(text("SELECT min(day), max(day) FROM pg_temp.changed"))).one()
-    if first is not None:
-        await allow_restatement(await session.connection())
-        await session.execute(
-            text(
-                "DELETE FROM demand d USING pg_temp.changed c WHERE d.item_id = c.item_id AND d.feed = :feed"
-                " AND d.day = c.day AND d.day BETWEEN :first AND :last"
-            ),
-            {"feed": feed, "first": first, "last": last},
-        )
-    if not rows.is_empty():
-        await _write_demand(session, rows, feed)
-    else:
-        await rollups.follow(session, feed)
+    await demand_writes.replace(session, items, rows, feed=feed)

@@ -43,7 +43,9 @@ class Field:
 
     at_least / above / at_most / below bound a number; `pattern` a text, whole. `default` fills an empty field.
     `refers_to` names the table whose codes it must be one of; with `creates`, a code that is not there yet is added to
-    it. `zero_is_empty`: systems without empty numbers write 0 for "none". `about` and `example` are for people.
+    it. `zero_is_empty`: systems without empty numbers write 0 for "none". `unit_of` names the field with the item in
+    whose unit the number is counted; with `per_unit` it is an amount a unit, as a price is. `about` and `example` are
+    for people.
     """
 
     kind: Kind
@@ -58,12 +60,22 @@ class Field:
     refers_to: str = ""
     creates: bool = False
     zero_is_empty: bool = False
+    unit_of: str = ""
+    per_unit: bool = False
     about: str = ""
     example: Any = None
 
     def told(self, about: str, example: Any = None) -> "Field":
         """The same field described."""
         return replace(self, about=about, example=self.example if example is None else example)
+
+    def in_unit_of(self, item: str) -> "Field":
+        """The same field counted in the unit of the item that the field `item` names."""
+        return replace(self, unit_of=item)
+
+    def per_unit_of(self, item: str) -> "Field":
+        """The same field as an amount for one unit of the item that the field `item` names."""
+        return replace(self, unit_of=item, per_unit=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ OPEN_ORDERS = Target(
         "kind": choice("purchase", "production").told("Bought or made"),
         "item": code("items", example="B-110"),
         "supplier": Field(Kind.CODE, refers_to="suppliers", about="Of a purchase", example="S-1"),
-        "quantity": OPEN_QUANTITY,
+        "quantity": OPEN_QUANTITY.in_unit_of("item"),
         "due_date": DAY.told("Day of receipt"),
         "status": choice("firm", "released", default="released").told("Planned firmly, or already with the supplier"),
         "ordered_on": SOME_DAY.told("Day it was placed", "2026-11-02"),
@@ -27,9 +27,9 @@ FIRM_ORDERS = Target(
         "line": _LINE,
         "item": code("items", example="A-100"),
         "customer": _CUSTOMER,
-        "quantity": OPEN_QUANTITY,
+        "quantity": OPEN_QUANTITY.in_unit_of("item"),
         "due_date": DAY.told("Day it is promised for"),
-        "price": MONEY,
+        "price": MONEY.per_unit_of("item"),
     },
     key=("number", "line"),
     about="Lines of customers' orders still open",
@@ -39,24 +39,26 @@ DEMAND = Target(
     {
         "item": code("items", example="A-100"),
         "day": DAY,
-        "quantity": Field(Kind.NUMBER, required=True, at_least=0, about="In the item's unit", example=12.0),
+        "quantity": Field(
+            Kind.NUMBER, required=True, at_least=0, unit_of="item", about="In the item's unit", example=12.0
+        ),
         "revenue": Field(Kind.NUMBER, about="Money of the day", example=238.8),
     },
     key=("item", "day"),
     grain="daily",
     about="Demand by day",
 )
-# `line` is counted here, not read: the occurrence of the item within the document.
+# Unless a mapping reads `line`, it is counted: the occurrence of the item within the document.
 SALES_LINES = Target(
     "sales_lines",
     {
         "document": code(example="INV-77"),
         "item": code("items", example="A-100"),
-        "line": Field(Kind.WHOLE),
+        "line": Field(Kind.WHOLE, at_least=0, at_most=1_000_000_000, about="Counted, unless it is read", example=1),
         "day": DAY,
         "customer": _CUSTOMER,
-        "quantity": Field(Kind.NUMBER, required=True, example=3.0),
-        "price": MONEY,
+        "quantity": Field(Kind.NUMBER, required=True, unit_of="item", example=3.0),
+        "price": MONEY.per_unit_of("item"),
     },
     key=("document", "item", "line"),
     grain="line",

@@ -27,7 +27,7 @@ BOM_LINES = Target(
         "parent": code("items", example="A-100"),
         "component": code("items", example="B-110"),
         "version": code(default="1", example="1").told("Version of the parent's bill of material"),
-        "quantity_per": OPEN_QUANTITY.told("Of the component in one parent", 2.0),
+        "quantity_per": OPEN_QUANTITY.told("Of the component in one parent", 2.0).in_unit_of("component"),
         "scrap_share": Field(
             Kind.NUMBER, required=True, default=0.0, at_least=0, below=1, about="Share lost on the way", example=0.02
         ),
@@ -72,7 +72,7 @@ ROUTINGS = Target(
         "work_centre": code("work_centres", example="W-1"),
         "name": Field(Kind.TEXT, about="What is done", example="Turning"),
         "setup_hours": Field(Kind.NUMBER, required=True, default=0.0, at_least=0, about="Hours an order", example=0.5),
-        "unit_hours": HOURS.told("Hours a unit", 0.02),
+        "unit_hours": HOURS.told("Hours a unit", 0.02).per_unit_of("item"),
     },
     key=("item", "sequence"),
     about="Operations of making an item: hours = set-up + quantity x unit hours / efficiency",

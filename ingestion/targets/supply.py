@@ -46,9 +46,9 @@ SUPPLIER_TERMS = Target(
         "item": code("items", example="B-110"),
         "supplier": code("suppliers", example="S-1"),
         "supplier_item_code": Field(Kind.CODE, about="The supplier's own code for it", example="4711"),
-        "price": MONEY,
-        "min_order_qty": SIZE.told("Least quantity of an order"),
-        "order_multiple": MULTIPLE,
+        "price": MONEY.per_unit_of("item"),
+        "min_order_qty": SIZE.told("Least quantity of an order").in_unit_of("item"),
+        "order_multiple": MULTIPLE.in_unit_of("item"),
         "lead_time_days": DAYS,
         "priority": Field(
             Kind.WHOLE, required=True, default=1, at_least=1, at_most=1_000, about="1 is asked first", example=1
@@ -81,13 +81,13 @@ STOCK = Target(
         "item": code("items", example="A-100"),
         "warehouse": code("warehouses", creates=True, default="main", example="main"),
         "lot": code(default="-", example="L-2026-07").told("Lot; '-' where lots are not kept"),
-        "on_hand": QUANTITY.told("There, in the item's unit"),
+        "on_hand": QUANTITY.told("There, in the item's unit").in_unit_of("item"),
         "reserved": Field(
             Kind.NUMBER, required=True, default=0.0, at_least=0, about="Of it promised to somebody", example=5.0
-        ),
+        ).in_unit_of("item"),
         "quarantined": Field(
             Kind.NUMBER, required=True, default=0.0, at_least=0, about="Of it not released for use", example=0.0
-        ),
+        ).in_unit_of("item"),
         "expires_on": SOME_DAY.told("Last day it may be used", "2027-06-30"),
     },
     key=("item", "warehouse", "lot"),

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
-import polars as pl
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import State
-from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Parameter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.file_limits import file_limits
-from actors.mappings import BadDefinition, UnknownMapping, checked, find_mapping, shipped
+from actors.mappings import BadDefinition, checked, shipped
 from db.models import SavedMapping
-from db.records import codes as known_codes
 from db.repositories import mappings, sources
-from ingestion.errors import IngestionError
-from ingestion.ingest import Ingested, ingest
-from ingestion.targets import TARGETS
-from ingestion.validate import KnownCodes
+from ingestion.suggested_mapping import RESERVED_NAMES
 from serve.mapping_schemas import (
     MAPPING_NAME,
     MappingChange,
@@ -31,18 +23,14 @@ from serve.mapping_schemas import (
     MappingDetail,
     MappingIn,
     MappingOut,
-    MappingPreview,
     definition_of,
 )
 from serve.parameters import text_parameter
 from serve.preconditions import ETAG, IF_MATCH, LOCATION, etag_headers, not_modified, require_match
 from serve.problems import ERRORS, Conflict, NotFound
-from serve.resources.transfer_routes import FileIn
-from serve.schemas import Listing, RejectedRowOut
-from serve.security import MANAGER, OPERATOR, VIEWER, User, act_for
-
-PREVIEWED = 50
-"""Rows of a file that a preview shows."""
+from serve.routes.mapping_trials import preview_mapping, suggest_mapping
+from serve.schemas import Listing
+from serve.security import MANAGER, VIEWER, User, act_for
 
 NamedMapping = Annotated[
     str, Parameter(min_length=1, max_length=63, pattern=MAPPING_NAME, description="Name of a mapping.")
@@ -104,6 +92,8 @@ async def create_mapping(request: Request[User, Any, Any], state: State, data: M
     _check(name, definition)
     if name in shipped():
         raise Conflict(f"name: {name!r} comes with the product", {"name": "is taken by a mapping that is shipped"})
+    if name in RESERVED_NAMES:
+        raise Conflict(f"name: {name!r} is a word of the API", {"name": "is a word of the API: take another"})
     async with state.connections.sessions.begin() as session:
         await act_for(session, request.user)
         saved = SavedMapping(name=name, definition=definition)
@@ -168,50 +158,6 @@ async def delete_mapping(request: Request[User, Any, Any], state: State, name: N
     state.data_changes.tell("mappings", [name], actor=request.user.email)
 
 
-@post(
-    "/{name:str}/preview",
-    opt={**OPERATOR, "cost": 20},
-    responses=ERRORS,
-    status_code=200,
-    operation_id="previewMapping",
-    summary="See what would become of a file",
-    description=f"Reads the whole file and shows the first {PREVIEWED} rows of those that would be taken, and of those"
-    " that would be rejected, with the reason. Nothing is stored. 409 when the file as a whole cannot be read.",
-)
-async def preview_mapping(
-    state: State, name: NamedMapping, data: Annotated[FileIn, Body(media_type=RequestEncodingType.MULTI_PART)]
-) -> MappingPreview:
-    """The same reading as of an upload."""
-    limits = file_limits(state.connections.settings)
-    async with state.connections.sessions() as session:
-        try:
-            mapping = (await find_mapping(session, name)).mapping
-        except UnknownMapping as error:
-            raise NotFound(str(error)) from error
-        known = KnownCodes(**await known_codes(session, TARGETS[mapping.target].references()))
-    try:
-        async with state.transfers:
-            found = await asyncio.to_thread(ingest, await data.file.read(), data.name, mapping, known, limits)
-    except IngestionError as error:
-        raise Conflict(str(error), {"file": str(error)}) from error
-    return _preview(found)
-
-
-def _preview(found: Ingested) -> MappingPreview:
-    # Decimals and days as a person would write them: the table is looked at, not reckoned with.
-    rows = found.rows.head(PREVIEWED).with_columns(pl.col(pl.Date, pl.Datetime, pl.Decimal).cast(pl.String))
-    rejected = found.rejected.unique("line", keep="first", maintain_order=True).head(PREVIEWED)
-    return MappingPreview(
-        target=found.target,
-        read=found.read,
-        taken=found.taken,
-        merged=found.merged,
-        rejected=found.rejected_count,
-        rows=rows.to_dicts(),
-        rejected_rows=[RejectedRowOut(*row) for row in rejected.select("line", "field", "reason", "raw").iter_rows()],
-    )
-
-
 def _check(name: str, definition: dict[str, Any]) -> None:
     try:
         checked(name, definition)
@@ -248,6 +194,14 @@ def _answer(saved: SavedMapping, status: int = 200, headers: dict[str, str] | No
 
 router = Router(
     "/mappings",
-    route_handlers=[list_mappings, get_mapping, create_mapping, change_mapping, delete_mapping, preview_mapping],
+    route_handlers=[
+        list_mappings,
+        get_mapping,
+        create_mapping,
+        change_mapping,
+        delete_mapping,
+        suggest_mapping,
+        preview_mapping,
+    ],
     tags=["Mappings"],
 )

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from actors.connectors import switched_off
 from actors.owner import Connections
 from db.repositories import queue
 from serve.problems import ERRORS
@@ -58,7 +59,7 @@ async def get_health(state: State) -> Response[HealthOut]:
         events=state.hub.is_alive,
         connectors=sorted(state.plugins.connectors),
         dispatchers=dispatchers or 0,
-        switched_off={failure.entry_point: failure.reason for failure in state.plugins.failures},
+        switched_off=switched_off(state.plugins),
     )
     return Response(health) if database else Response(health, status_code=503, headers={"Retry-After": "2"})
 

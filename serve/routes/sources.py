@@ -2,52 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.datastructures import State
+from litestar.params import Parameter
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors import connectors, jobs
-from actors.connectors import BadConfig, kept, validated
+from actors.connectors import BadConfig, problem_of
 from actors.mappings import hold_mappings
-from actors.owner import Connections
-from db.models import Source
-from db.repositories import sources
+from actors.secrets import SecretError, to_store
+from actors.source_status import next_runs
+from db.models import Schedule, Source
+from db.paging import Order, fetch_page
+from db.repositories import schedules, source_status, sources
 from fmrp_sdk import Connector, LoadReport
-from serve.job_schemas import JobOut, job_out
-from serve.parameters import IdempotencyKey, text_parameter
+from serve.parameters import Cursor, Limit, Search, Values, several, sorts, text_parameter
 from serve.preconditions import ETAG, IF_MATCH, LOCATION, etag_headers, not_modified, require_match
 from serve.problems import ERRORS, Conflict, NotFound
-from serve.routes.jobs import publish
 from serve.schemas import Listing
-from serve.security import ADMIN, OPERATOR, VIEWER, User, act_for
+from serve.security import ADMIN, VIEWER, User, act_for
 from serve.source_schemas import (
     ConnectorOut,
     SourceChange,
-    SourceCheckIn,
-    SourceCheckOut,
     SourceIn,
     SourceOut,
+    SourceRow,
+    SourceStatus,
     connectors_out,
     source_out,
+    source_row,
+    source_status_of,
 )
+from settings import Settings
 
-CHECK_PATIENCE_S = 8.0
 # Paths beside the sources', and the uploads', which belong to no connector.
-RESERVED = frozenset({"connectors", "mappings", "runs", "uploads", sources.UPLOAD})
+RESERVED = frozenset({"check", "connectors", "mappings", "runs", "uploads", sources.UPLOAD})
+ORDER = Order(
+    {"code": Source.code, "name": Source.name, "connector": Source.connector, "updated_at": Source.updated_at},
+    "code",
+    Source.id,
+)
 
 Key = Annotated[str, text_parameter("Code or id of a source.")]
 
 
 @get("/", opt=VIEWER, responses=ERRORS, operation_id="listSources", summary="Configured sources")
-async def list_sources(session: AsyncSession, state: State) -> Listing[SourceOut]:
-    """Every source, without its secrets; all on one page."""
-    rows = [source_out(each, _connector(state.plugins, each.connector)) for each in await sources.all_sources(session)]
-    return Listing(rows, None, len(rows))
+async def list_sources(
+    session: AsyncSession,
+    state: State,
+    connector: Annotated[Values | None, several("Only sources of one of these connectors.")] = None,
+    active: Annotated[bool | None, Parameter(description="Only those switched on, or off.")] = None,
+    search: Search = None,
+    sort: Annotated[str | None, sorts(ORDER)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[SourceRow]:
+    """Each without its secrets, with how it was read last, is read now and will be read next, and what is wrong."""
+    query = sources.statement(connectors=connector or (), active=active, search=search)
+    page = await fetch_page(session, query, ORDER, sort=sort, limit=limit, cursor=cursor)
+    found: list[Source] = [row[0] for row in page.rows]
+    status = await _status(session, state.plugins, found)
+    rows = [source_row(each, connector_of(state.plugins, each.connector), status[each.code]) for each in found]
+    return Listing(rows, page.next_cursor, page.total)
 
 
 @get("/connectors", opt=VIEWER, responses=ERRORS, operation_id="listConnectors", summary="Installed connectors")
@@ -64,10 +85,23 @@ async def get_source(
     request: Request[User, Any, Any], session: AsyncSession, state: State, key: Key
 ) -> Response[SourceOut]:
     """By its code or id, without its secrets."""
-    source = await _existing(session, key)
+    source = await existing(session, key)
     if (known := not_modified(request, source.revision)) is not None:
         return known
-    return _answer(state, source)
+    return answer(state, source)
+
+
+@get(
+    "/{key:str}/status",
+    opt=VIEWER,
+    responses=ERRORS,
+    operation_id="getSourceStatus",
+    summary="How a source is doing",
+)
+async def get_source_status(session: AsyncSession, state: State, key: Key) -> SourceStatus:
+    """As in the list of sources."""
+    source = await existing(session, key)
+    return (await _status(session, state.plugins, [source]))[source.code]
 
 
 @post(
@@ -84,9 +118,8 @@ async def create_source(request: Request[User, Any, Any], state: State, data: So
     """It is read from the next ingestion on."""
     if data.code in RESERVED:
         raise Conflict(f"code: {data.code!r} is kept for other uses", {"code": "is kept for other uses"})
-    connector = _installed(state.plugins, data.connector)
-    config = kept(connector, {}, data.config)
-    _validated(connector, config)
+    connector = installed(state.plugins, data.connector)
+    config = _to_store(connector, data.code, {}, data.config, state.settings)
     source = Source(**{**msgspec.to_builtins(data), "config": config})
     async with state.connections.sessions.begin() as session:
         await act_for(session, request.user)
@@ -95,7 +128,7 @@ async def create_source(request: Request[User, Any, Any], state: State, data: So
         await session.flush()
         await session.refresh(source)
     state.data_changes.tell("sources", [source.code], actor=request.user.email)
-    return _answer(state, source, 201, {"Location": f"{request.url.path.rstrip('/')}/{quote(source.code, safe='')}"})
+    return answer(state, source, 201, {"Location": f"{request.url.path.rstrip('/')}/{quote(source.code, safe='')}"})
 
 
 @patch(
@@ -114,16 +147,16 @@ async def change_source(
     """Set some fields, and see them all."""
     given = {name: msgspec.to_builtins(value) for name, value in _fields(data).items() if value is not msgspec.UNSET}
     async with state.connections.sessions.begin() as session:
-        source = await _to_write(request, session, key)
+        source = await to_write(request, session, key)
         if given:
             await act_for(session, request.user)
-            _take_over(state.plugins, source, given)
+            _take_over(state.plugins, source, given, state.settings)
             await _check_rules(session, source)
             source.revision += 1
             await session.flush()
             await session.refresh(source)
     state.data_changes.tell("sources", [source.code], actor=request.user.email)
-    return _answer(state, source)
+    return answer(state, source)
 
 
 @delete(
@@ -137,7 +170,7 @@ async def change_source(
 async def delete_source(request: Request[User, Any, Any], state: State, key: Key) -> None:
     """Its code stays taken."""
     async with state.connections.sessions.begin() as session:
-        source = await _to_write(request, session, key)
+        source = await to_write(request, session, key)
         await act_for(session, request.user)
         source.deleted_at = func.now()
         source.revision += 1
@@ -168,83 +201,24 @@ async def restore_source(request: Request[User, Any, Any], state: State, key: Ke
         await session.flush()
         await session.refresh(source)
     state.data_changes.tell("sources", [source.code], actor=request.user.email)
-    return _answer(state, source)
-
-
-@post(
-    "/{key:str}/check",
-    # A check makes the server call an address, with stored secrets: for those who may set both.
-    opt={**ADMIN, "cost": 20},
-    responses=ERRORS,
-    status_code=200,
-    operation_id="checkSource",
-    summary="Ask whether a source can be reached",
-    description="With the stored configuration, or with another one before it is saved. Nothing is read or stored.",
-)
-async def check_source(session: AsyncSession, state: State, key: Key, data: SourceCheckIn) -> SourceCheckOut:
-    """`ok`, or a sentence on what to do about it."""
-    source = await _existing(session, key)
-    await session.close()  # the source may take its time; the connection is others' meanwhile
-    connector = _connector(state.plugins, source.connector)
-    if connector is None:
-        return SourceCheckOut(False, f"the connector {source.connector!r} is not installed here")
-    try:
-        config = validated(
-            connector, source.config if data.config is None else kept(connector, source.config, data.config)
-        )
-    except BadConfig as error:
-        return SourceCheckOut(False, f"the configuration is not complete: {error}")
-    result = await connectors.check(connector, config, CHECK_PATIENCE_S)
-    return SourceCheckOut(result.ok, result.message)
-
-
-@post(
-    "/{key:str}/ingest",
-    opt=OPERATOR,
-    responses=ERRORS,
-    status_code=202,
-    operation_id="ingestSource",
-    summary="Read a source now",
-    description="Enqueues the job that reads it; an equal job still waiting is joined. 409 for one switched off.",
-)
-async def ingest_source(
-    request: Request[User, Any, Any], state: State, key: Key, idempotency_key: IdempotencyKey = None
-) -> JobOut:
-    """The same idempotency key gives the job it has started before."""
-    held: Connections = state.connections
-    async with held.sessions.begin() as session:
-        source = await _existing(session, key)
-        if source.code == sources.UPLOAD or not source.active:
-            raise Conflict(f"{source.code} is not read: it is switched off, or takes uploads only")
-        job, is_new = await jobs.start(
-            session,
-            "ingest",
-            {"source": source.code},
-            requested_by=request.user.email,
-            idempotency_key=idempotency_key,
-            max_attempts=held.settings.job_max_attempts,
-        )
-    if is_new:
-        await publish(held, [job])
-    return job_out(job)
+    return answer(state, source)
 
 
 def _fields(data: SourceChange) -> dict[str, Any]:
     return {name: getattr(data, name) for name in SourceChange.__struct_fields__}
 
 
-def _take_over(plugins: LoadReport, source: Source, given: dict[str, Any]) -> None:
+def _take_over(plugins: LoadReport, source: Source, given: dict[str, Any], settings: Settings) -> None:
     """Set what is given. Neither secrets nor the place where reading went on pass from one connector to another.
 
     Raises:
-        Conflict: the connector is not installed, or does not take the configuration.
+        Conflict: the connector is not installed, does not take the configuration, or a secret cannot be stored.
     """
     is_other = given.get("connector", source.connector) != source.connector
     stored = {} if is_other else source.config
     if is_other or "config" in given:
-        connector = _installed(plugins, given.get("connector", source.connector))
-        source.config = kept(connector, stored, given.get("config", stored))
-        _validated(connector, source.config)
+        connector = installed(plugins, given.get("connector", source.connector))
+        source.config = _to_store(connector, source.code, stored, given.get("config", {}), settings)
     if is_other:
         source.state = {}
     for name in given.keys() & {"name", "connector", "rules", "active"}:
@@ -267,47 +241,70 @@ async def _check_rules(session: AsyncSession, source: Source) -> None:
         raise Conflict(f"there is no mapping {', '.join(sorted(missing))}", wrong)
 
 
-def _connector(plugins: LoadReport, name: str) -> type[Connector] | None:
+def connector_of(plugins: LoadReport, name: str) -> type[Connector] | None:
+    """The connector of that name, if it can be used here."""
     loaded = plugins.connectors.get(name)
     return None if loaded is None else loaded.connector
 
 
-def _installed(plugins: LoadReport, name: str) -> type[Connector]:
-    found = _connector(plugins, name)
+def installed(plugins: LoadReport, name: str) -> type[Connector]:
+    """The connector of that name. Conflict: it cannot be used here, and why."""
+    found = connector_of(plugins, name)
     if found is None:
         known = ", ".join(sorted(plugins.connectors)) or "none"
-        raise Conflict(f"connector: {name!r} is not installed", {"connector": f"expected one of: {known}"})
+        raise Conflict(str(problem_of(plugins, name)), {"connector": f"expected one of: {known}"})
     return found
 
 
-def _validated(connector: type[Connector], config: dict[str, Any]) -> None:
+def _to_store(
+    connector: type[Connector], code: str, stored: dict[str, Any], given: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
     try:
-        validated(connector, config)
+        return to_store(given, stored, connector, code, settings)
+    except SecretError as error:
+        raise Conflict(str(error), {error.field: error.message}) from error
     except BadConfig as error:
         wrong = {f"config.{field}" if field else "config": message for field, message in error.errors.items()}
         raise Conflict(f"config: {error}", wrong) from error
 
 
-async def _existing(session: AsyncSession, key: str, *, lock: bool = False) -> Source:
+async def _status(session: AsyncSession, plugins: LoadReport, found: Sequence[Source]) -> dict[str, SourceStatus]:
+    """By code, in two statements for all of them."""
+    rows = await source_status.read(session, [each.code for each in found])
+    known: list[Schedule] = [row[0] for row in await session.execute(schedules.statement(enabled=True))]
+    due = next_runs(found, known)
+    return {
+        each.code: source_status_of(
+            rows[each.code],
+            due.get(each.code),
+            None if each.connector == sources.UPLOAD else problem_of(plugins, each.connector),
+        )
+        for each in found
+    }
+
+
+async def existing(session: AsyncSession, key: str, *, lock: bool = False) -> Source:
+    """The source with that code or id. NotFound: there is none."""
     source = await sources.find(session, key, lock=lock)
     if source is None:
         raise NotFound(f"no source {key!r}")
     return source
 
 
-async def _to_write(request: Request[User, Any, Any], session: AsyncSession, key: str) -> Source:
+async def to_write(request: Request[User, Any, Any], session: AsyncSession, key: str) -> Source:
     """A source that a connector reads, held until this transaction ends."""
-    source = await _existing(session, key, lock=True)
+    source = await existing(session, key, lock=True)
     if source.code == sources.UPLOAD:
         raise Conflict(f"{source.code} is where uploads by hand are kept and cannot be changed")
     require_match(request.headers.get("if-match"), source.revision)
     return source
 
 
-def _answer(
+def answer(
     state: State, source: Source, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[SourceOut]:
-    shown = source_out(source, _connector(state.plugins, source.connector))
+    """What shows a source after it was read or changed."""
+    shown = source_out(source, connector_of(state.plugins, source.connector))
     return Response(shown, status_code=status, headers={**etag_headers(source.revision), **(headers or {})})
 
 
@@ -317,12 +314,11 @@ router = Router(
         list_sources,
         list_connectors,
         get_source,
+        get_source_status,
         create_source,
         change_source,
         delete_source,
         restore_source,
-        check_source,
-        ingest_source,
     ],
     tags=["Sources"],
 )

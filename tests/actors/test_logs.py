@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.logs import bound_ids
-from actors.redact import REDACTED, redact, redact_text
+from actors.redact import REDACTED, redact, redact_known, redact_text, remember_secrets
 
 LINES = """
 import asyncio, logging, warnings
@@ -103,9 +103,37 @@ def test_a_secret_is_found_by_the_name_of_its_field_however_deep() -> None:
 def test_known_values_are_found_wherever_they_turn_up(monkeypatch: pytest.MonkeyPatch) -> None:
     from actors import redact as module
 
-    monkeypatch.setattr(module, "_values", set())
-    module.remember_secrets("s3cr3t-value", "short")
-    assert redact_text("odd place s3cr3t-valueX, short") == f"odd place {REDACTED}X, short"
+    monkeypatch.setattr(module._Known, "told", {})
+    monkeypatch.setattr(module._Known, "longest_first", ())
+    module.remember_secrets("s3cr3t-value", "brief", "abc")
+    assert redact_text("odd place s3cr3t-valueX, abc") == f"odd place {REDACTED}X, abc"
+    # What is short is looked for as a word: else it would be found in harmless ones.
+    assert redact_text("be brief, not briefly") == f"be {REDACTED}, not briefly"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "p/w+x &\"'\n\\z-9",
+        "p%2Fw%2Bx%20%26%22%27%0A%5Cz-9",
+        "p%2Fw%2Bx+%26%22%27%0A%5Cz-9",
+        repr("p/w+x &\"'\n\\z-9")[1:-1],
+        json.dumps("p/w+x &\"'\n\\z-9")[1:-1],
+        "cC93K3ggJiInClx6LTk=",
+    ],
+)
+def test_a_known_value_is_found_however_it_is_written(written: str) -> None:
+    remember_secrets("p/w+x &\"'\n\\z-9")
+    assert redact_text(f"at {written} it broke") == f"at {REDACTED} it broke"
+
+
+def test_of_two_values_the_longer_is_taken_out_whole_and_the_oldest_are_forgotten() -> None:
+    from actors import redact as module
+
+    remember_secrets("forgotten-value", "long-value", "long-value-longer")
+    assert redact_known("long-value-longer") == REDACTED
+    remember_secrets(*(f"filler-{number}" for number in range(module.MOST_VALUES)))
+    assert redact_known("forgotten-value") == "forgotten-value"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cluster.demo.defects import EXACT_DUPLICATE
 from cluster.demo.factory import generate
 from ingestion.ingest import ingest
 from ingestion.mapping import load_mappings
+from ingestion.suggest import suggest
 from ingestion.validate import KnownCodes
 from planning.inputs import PlanInputs, PlanParameters
 from planning.plan import plan
@@ -78,6 +79,17 @@ def weekly(tables):
 
 def content(factory):
     return {name: (factory.directory / name).read_bytes() for name, _ in factory.files}
+
+
+def test_the_files_suggest_the_mappings_they_are_read_with(factory, ingested, tables):
+    """Told by headers and values alone, and reading the same rows."""
+    known = KnownCodes(**{name: tables[name]["code"] for name in ("items", "suppliers", "work_centres")})
+    for name, _ in factory.files:
+        content, ending = (factory.directory / name).read_bytes(), name.split(".")[1]
+        found = suggest(content, f"data.{ending}", known)
+        assert not found.missing, name
+        assert not found.unused, name
+        assert ingest(content, name, found.mapping, known).rows.equals(ingested[name].rows), name
 
 
 def test_the_same_arguments_write_the_same_bytes_workbook_included(factory, tmp_path):

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+from pydantic import SecretStr
 from queue_world import attempt_of, claim, get, scalar, start
 
 from actors.owner import Connections
+from actors.secrets import to_store
 from db.models import Source
 from db.repositories import sources
+from fmrp_sdk import load_connectors
 
 HERE = Path(__file__).parent
 RULES = [{"pattern": "*", "mapping": "erp_demand"}]
@@ -41,10 +44,9 @@ class MortalReader:
     def __init__(self, process: subprocess.Popen[str], connections: Connections) -> None:
         self._process = process
         settings = connections.settings
-        self._settings = {
-            **settings.model_dump(mode="json", exclude={"database_url", "redis_url", "token_secret"}),
-            "database_url": settings.require_database_url(),
-            "redis_url": settings.require_redis_url(),
+        secrets = {name: value for name, value in settings if isinstance(value, SecretStr)}
+        self._settings = settings.model_dump(mode="json", exclude=set(secrets)) | {
+            name: value.get_secret_value() for name, value in secrets.items()
         }
 
     async def read(self, attempt: Any, die_at: int | None) -> dict[str, Any]:
@@ -101,7 +103,9 @@ async def prepare(connections: Connections, source: DemandSource) -> None:
                 ),
                 {"code": f"I{item}"},
             )
-        configured = Source(code="mortal", name="Mortal", connector=source.connector, config=source.config())
+        connector = load_connectors().connectors[source.connector].connector
+        config = to_store(source.config(), {}, connector, "mortal", connections.settings)
+        configured = Source(code="mortal", name="Mortal", connector=source.connector, config=config)
         configured.rules = RULES
         await sources.put(session, configured)
 

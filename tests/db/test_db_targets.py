@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
-from actors.ingestion import store_rows
+from actors.intake import store_rows
 from actors.owner import Connections
 from db.records import TABLES
 from db.repositories import plant, targets

@@ -17,7 +17,7 @@ from ingestion.convert import number
 from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
 from ingestion.limits import Limits
-from ingestion.mapping import load_mappings
+from ingestion.mapping import Mapping, load_mappings
 from ingestion.targets import TARGETS
 from ingestion.validate import KnownCodes
 
@@ -246,6 +246,26 @@ def test_header_names_in_the_raw_row_are_made_unique() -> None:
     result = take("erp_demand", "day,item,quantity,,note,note\n2024-01-02,Z,1,x,y,z\n")
     raw = {"day": "2024-01-02", "item": "Z", "quantity": "1", "column 4": "x", "note": "y", "note (2)": "z"}
     assert json.loads(result.rejected["raw"][0]) == raw
+
+
+def invoice_lines(*names: str) -> Mapping:
+    columns = {name: {"names": [name]} for name in ("document", "item", "day", "quantity", *names)}
+    return Mapping.model_validate({"name": "lines", "target": "sales_lines", "grain": "line", "columns": columns})
+
+
+def test_invoice_lines_are_counted_unless_they_are_numbered() -> None:
+    rows = ("R,10,A,2024-01-01,1", "R,20,A,2024-01-01,1", "R,10,A,2024-01-01,3", "R,,B,2024-01-01,1")
+    text = "\n".join(("document,line,item,day,quantity", *rows, "")).encode()
+    counted = ingest(text, "a.csv", invoice_lines(), KNOWN)
+    assert counted.rows.select("item", "line", "quantity").rows() == [
+        ("A", 1, 1),
+        ("A", 2, 1),
+        ("A", 3, 3),
+        ("B", 1, 1),
+    ]
+    numbered = ingest(text, "a.csv", invoice_lines("line"), KNOWN)
+    assert numbered.rows.sort("line").select("item", "line", "quantity").rows() == [("A", 10, 3), ("A", 20, 1)]
+    assert (numbered.merged, faults(numbered)) == (1, [(5, "line", "missing")])
 
 
 def test_unknown_items_are_created_where_the_mapping_says_so() -> None:

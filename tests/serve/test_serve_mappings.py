@@ -119,35 +119,6 @@ async def test_of_two_who_change_a_mapping_one_wins(manager: httpx.AsyncClient) 
     assert_problem(await manager.delete(where, headers=seen), 412)
 
 
-async def test_a_preview_shows_what_would_become_of_a_file(manager: httpx.AsyncClient) -> None:
-    await manager.post(MAPPINGS, json=own())
-    answer = await manager.post(f"{MAPPINGS}/our_items/preview", files={"file": ("items.csv", CSV)})
-    assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["read"], found["taken"], found["rejected"]) == (4, 2, 2)
-    assert [(row["code"], row["cost"]) for row in found["rows"]] == [("A-1", 1.5), ("A-3", 0.1)]
-    assert [(row["line"], row["field"]) for row in found["rejected_rows"]] == [(3, "cost"), (4, "code")]
-    assert (await manager.get(f"{API}/items")).json()["total"] == 0
-
-
-async def test_a_preview_is_of_the_first_rows(manager: httpx.AsyncClient) -> None:
-    await manager.post(MAPPINGS, json=own())
-    rows = "".join(f"A-{number};Pump;{'1' if number % 2 else 'x'}\n" for number in range(300))
-    answer = await manager.post(
-        f"{MAPPINGS}/our_items/preview", files={"file": ("items.csv", f"Article;Text;Cost\n{rows}".encode())}
-    )
-    assert (answer.json()["read"], len(answer.json()["rows"]), len(answer.json()["rejected_rows"])) == (300, 50, 50)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00\xff\x00", b"nothing like it", b"PK\x03\x04"])
-async def test_a_preview_of_what_is_no_table_says_so(manager: httpx.AsyncClient, content: bytes) -> None:
-    await manager.post(MAPPINGS, json=own())
-    for name in ("our_items", "erp_items"):
-        answer = await manager.post(f"{MAPPINGS}/{name}/preview", files={"file": ("items.csv", content)})
-        assert fields(assert_problem(answer, 409)) == {"file"}
-    assert_problem(await manager.post(f"{MAPPINGS}/none/preview", files={"file": ("items.csv", CSV)}), 404)
-
-
 async def test_a_mapping_in_use_cannot_be_deleted(
     by_role: dict[str, httpx.AsyncClient], manager: httpx.AsyncClient, tmp_path: Path
 ) -> None:

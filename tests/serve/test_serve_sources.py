@@ -2,81 +2,42 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
+from erp_connector import ErpConfig, ErpConnector
 from litestar import Litestar
-from pydantic import BaseModel, ConfigDict, SecretStr
 from serve_world import API, add_source, assert_problem
+from source_world import PASSWORD, SOURCES, erp, install
 from sqlalchemy import select, text
 
+from actors.config_secrets import is_sealed
+from actors.secrets import opened
 from db.models import AuditEntry, Source
 from db.repositories import sources
-from fmrp_sdk import CheckResult, LoadedConnector, LoadReport, RetriableError
-
-SOURCES = f"{API}/sources"
-PASSWORD = "hush-hush-hush"
-
-
-class ErpConfig(BaseModel):
-    """What the connector of these tests must be told."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    host: str
-    password: SecretStr | None = None
-
-
-class ErpConnector:
-    """Answers by the name of its host."""
-
-    api_version: ClassVar[int] = 1
-    name: ClassVar[str] = "erp"
-    version: ClassVar[str] = "1.0"
-    config_model: ClassVar[type[BaseModel]] = ErpConfig
-    asked: ClassVar[list[str]] = []
-    over: ClassVar[threading.Event] = threading.Event()
-
-    def check(self, config: ErpConfig) -> CheckResult:
-        self.asked.append(config.password.get_secret_value() if config.password else "")
-        if config.host == "hangs":
-            self.over.wait(60)
-        if config.host == "down":
-            raise RetriableError("erp.example is down: try again later")
-        if config.host == "broken":
-            raise KeyError(f"password={PASSWORD}")
-        return CheckResult(True, "3 files wait")
-
-    def discover(self, config: Any) -> list[Any]:
-        return []
-
-    def read(self, config: Any, state: Any) -> Iterator[Any]:
-        return iter(())
 
 
 @pytest.fixture
 async def admin(app: Litestar, by_role: dict[str, httpx.AsyncClient]) -> httpx.AsyncClient:
-    loaded = dict(app.state.plugins.connectors)
-    loaded["erp"] = LoadedConnector("erp", "1.0", "tests", "erp", ErpConnector)
-    app.state.plugins = LoadReport(MappingProxyType(loaded), app.state.plugins.failures)
-    ErpConnector.asked.clear()
+    install(app)
     return by_role["admin"]
-
-
-def erp(**given: Any) -> dict[str, Any]:
-    config = {"host": "erp.example", "password": PASSWORD}
-    rules = [{"pattern": "items*.csv", "mapping": "erp_items"}]
-    return {"code": "erp", "name": "ERP", "connector": "erp", "config": config, "rules": rules, **given}
 
 
 async def stored(app: Litestar, code: str = "erp") -> Source:
     async with app.state.connections.sessions() as session:
         return (await session.execute(select(Source).where(Source.code == code))).scalar_one()
+
+
+async def stored_password(app: Litestar) -> str:
+    """As the connector gets it; in the database it is not to be read."""
+    source = await stored(app)
+    assert is_sealed(source.config["password"])
+    config = opened(source.config, ErpConnector, "erp", app.state.settings)
+    assert isinstance(config, ErpConfig)
+    assert config.password is not None
+    return config.password.get_secret_value()
 
 
 def fields(problem: dict[str, Any]) -> set[str]:
@@ -120,7 +81,7 @@ async def test_secrets_come_in_and_never_come_out(app: Litestar, admin: httpx.As
     answers.append(await admin.patch(f"{SOURCES}/erp", json={"config": {"host": "new.example"}}))
     assert answers[-1].json()["config"] == {"host": "new.example", "password": "(set)"}
     answers.append(await admin.patch(f"{SOURCES}/erp", json={"config": answers[-1].json()["config"]}))
-    assert (await stored(app)).config == {"host": "new.example", "password": PASSWORD}
+    assert await stored_password(app) == PASSWORD
     answers.append(await admin.patch(f"{SOURCES}/erp", json={"config": {"host": "new.example", "password": None}}))
     assert answers[-1].json()["config"] == {"host": "new.example"}
     assert (await stored(app)).config == {"host": "new.example"}
@@ -199,7 +160,7 @@ async def test_changes_are_in_the_audit_log_with_who_made_them(app: Litestar, ad
 
 async def test_installed_connectors_say_what_they_must_be_told(admin: httpx.AsyncClient) -> None:
     found = {each["name"]: each for each in (await admin.get(f"{SOURCES}/connectors")).json()["items"]}
-    assert found["erp"]["secret_fields"] == ["password"]
+    assert found["erp"]["secret_fields"] == ["logins", "password"]
     assert found["folder"]["config_schema"]["required"] == ["path"]
     assert found["folder"]["capabilities"] == ["check", "discover", "read"]
     assert found["folder"]["problem"] is None
@@ -230,7 +191,7 @@ async def test_a_check_answers_or_says_what_is_wrong(
 async def test_a_source_that_hangs_holds_nobody_up(
     app: Litestar, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.routes.sources.CHECK_PATIENCE_S", 0.05)
+    monkeypatch.setattr("serve.routes.source_actions.PATIENCE_S", 0.05)
     await admin.post(SOURCES, json=erp(config={"host": "hangs"}))
     try:
         told = [(await admin.post(f"{SOURCES}/erp/check", json={})).json() for _ in range(5)]
@@ -238,7 +199,7 @@ async def test_a_source_that_hangs_holds_nobody_up(
         ErpConnector.over.set()
     assert not any(each["ok"] for each in told)
     assert "no answer within 0.05 seconds" in told[0]["message"]
-    assert "other checks are still waiting" in told[4]["message"]
+    assert "other questions still wait" in told[4]["message"]
 
 
 async def test_reading_a_source_starts_one_job(app: Litestar, admin: httpx.AsyncClient) -> None:

@@ -1,0 +1,1 @@
+"""Commands of `fmrp` that are groups of their own, and what all commands share."""
