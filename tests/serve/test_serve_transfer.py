@@ -204,7 +204,8 @@ class TestFewRows:
         content = b"code,name,kind\n" + b"X,Pump,component\n" * 3
         problem = assert_problem(await hand_in(manager, "items", content), 409)
         assert "3 rows. Expected: at most 2" in problem["errors"][0]["message"]
-        answer = await manager.post(f"{API}/mappings/erp_items/preview", files={"file": ("items.csv", content)})
+        files, form = {"file": ("items.csv", content)}, {"mapping": "erp_items"}
+        answer = await manager.post(f"{API}/mappings/preview", files=files, data=form)
         assert "3 rows. Expected: at most 2" in assert_problem(answer, 409)["errors"][0]["message"]
 
 
