@@ -124,7 +124,19 @@ class Settings(BaseSettings):
     rate_limit_window_s: float = Field(default=10.0, gt=0, le=3600, description="Length of that window.")
     admin_email: str = "admin@example.com"
 
-    upload_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    upload_max_bytes: int = Field(
+        default=64 << 20, ge=1024, le=1 << 30, description="Largest file or archive that is taken, from any source."
+    )
+    file_max_unpacked_bytes: int = Field(default=512 << 20, ge=1024, le=4 << 30, description="The same, unpacked.")
+    file_max_rows: int = Field(default=2_000_000, ge=1, le=20_000_000, description="Most rows of one file.")
+    file_max_columns: int = Field(default=200, ge=1, le=5_000, description="Most columns of one file.")
+    file_max_cells: int = Field(default=30_000_000, ge=1, le=500_000_000, description="Most rows times columns.")
+    file_max_pages: int = Field(default=500, ge=1, le=10_000, description="Most pages of a PDF.")
+    file_max_seconds: float = Field(default=120.0, ge=1, le=3600, description="Longest time reading one file may take.")
+    file_max_memory_bytes: int = Field(
+        default=3 << 30, ge=256 << 20, description="Memory that reading a workbook, PDF, Parquet or JSON may take."
+    )
+    archive_max_files: int = Field(default=200, ge=1, le=2_000, description="Most files of a ZIP archive.")
     events_max_length: int = Field(default=20_000, ge=100, description="Events kept in the Redis stream for replay.")
     job_heartbeat_s: float = Field(default=6.0, ge=1.0, description="A worker silent for this long has died.")
     job_max_attempts: int = Field(default=4, ge=1, description="Passing failures after which a job is a dead letter.")

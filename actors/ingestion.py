@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import failure_alerts, metrics
 from actors.connectors import load_installed, problem_of
+from actors.file_limits import file_limits
 from actors.intake import Intake, Judged
 from actors.mappings import Template, UnknownMapping, find_mapping, shipped
 from actors.owner import Connections
@@ -32,7 +32,6 @@ from db.models import Source
 from db.repositories import alerts, sources
 from fmrp_sdk import Connector, ConnectorError, LoadReport, State
 from ingestion.errors import IngestionError
-from ingestion.limits import Limits
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +54,7 @@ class IngestionWork:
         metrics.prepare_ingestion({mapping.target for mapping in shipped().values()})
         self._plugins: LoadReport = load_installed()
         settings = connections.settings
-        self._limits = replace(Limits(), max_bytes=settings.upload_max_bytes)
+        self._limits = file_limits(settings)
         for name in settings.required_connectors:
             if name not in self._plugins.connectors:
                 raise UnknownSource(f"required connector {name!r} is not available: {self._plugins.failures}")

@@ -134,7 +134,8 @@ class Intake:
         if delivery.records is None:
             return ingest(delivery.content, delivery.name, mapping, known, self._limits, tell)
         try:
-            return ingest_rows(parse_records(delivery.records, self._limits), mapping, known, delivery.name, tell)
+            parsed = parse_records(delivery.records, self._limits, mapping.parse_options())
+            return ingest_rows(parsed, mapping, known, delivery.name, tell)
         except IngestionError as error:
             raise error.in_file(delivery.name) from error.__cause__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import uuid
@@ -117,12 +118,23 @@ async def gather(source: SourceReading, after: State | None, limits: Limits, tel
 
 async def _delivered(source: SourceReading, content: FileBatch | RecordsBatch, limits: Limits) -> list[Delivery]:
     if isinstance(content, RecordsBatch):
-        return [Delivery(content.stream, records=pl.DataFrame(content.records), is_snapshot=content.is_snapshot)]
+        return [Delivery(content.stream, records=_frame(content), is_snapshot=content.is_snapshot)]
     try:
         whole = await source.content(content)
     except SkippableError as error:
         return [Delivery(content.name, problem=redact_known(str(error)), origin=content.origin)]
-    return unpacked(content.name, whole, limits, content.origin)
+    # Unpacking an archive takes seconds, in which others are to be served.
+    return await asyncio.to_thread(unpacked, content.name, whole, limits, content.origin)
+
+
+def _frame(content: RecordsBatch) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(content.records)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise FatalError(
+            f"{content.stream}: its records cannot be read ({error});"
+            " each column needs a name of its own and a plain type"
+        ) from error
 
 
 def unpacked(name: str, content: bytes, limits: Limits, origin: Mapping[str, str] | None = None) -> list[Delivery]:

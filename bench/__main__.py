@@ -8,6 +8,7 @@ from bench import (
     event_latency,
     events,
     forecasting,
+    ingestion,
     observability,
     planning,
     queue,
@@ -16,7 +17,7 @@ from bench import (
 )
 
 BENCHMARKS = (
-    *(demand_load, series, transfer, api, forecasting, planning),
+    *(demand_load, ingestion, series, transfer, api, forecasting, planning),
     *(queue, observability, events, event_latency),
 )
 

@@ -62,7 +62,7 @@ def _sources(parsed: Parsed, mapping: Mapping, file_name: str) -> dict[str, str]
             raise WrongColumns(
                 f"the header names '{twice}' {len(places[named])} times",
                 file=file_name,
-                line=parsed.header_line,
+                line=parsed.header_line or None,
                 field=field,
                 expected="each column once",
             )
@@ -72,7 +72,7 @@ def _sources(parsed: Parsed, mapping: Mapping, file_name: str) -> dict[str, str]
         raise WrongColumns(
             f"the header lacks {', '.join(missing)}; it names {found}",
             file=file_name,
-            line=parsed.header_line,
+            line=parsed.header_line or None,
             expected=f"the columns of mapping '{mapping.name}'",
         )
     return sources

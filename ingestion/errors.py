@@ -91,6 +91,30 @@ class TooManyCells(IngestionError):
     code = "too_many_cells"
 
 
+class TooManyPages(IngestionError):
+    """A PDF of more pages than may be taken."""
+
+    code = "too_many_pages"
+
+
+class TooManyMembers(IngestionError):
+    """An archive of more files than may be taken."""
+
+    code = "too_many_members"
+
+
+class TooSlow(IngestionError):
+    """Reading it takes longer than it may."""
+
+    code = "too_slow"
+
+
+class TooMuchMemory(IngestionError):
+    """Reading it needs more memory than it may."""
+
+    code = "too_much_memory"
+
+
 class UnreadableFile(IngestionError):
     """Not what its name says, damaged, protected, or no table at all."""
 

@@ -55,13 +55,16 @@ def ingest(
 ) -> Ingested:
     """Parses, maps, validates and cleans one file.
 
-    `on_progress` is told the share done (0 to 1) and the step. IngestionError: the file as a whole is refused; a row
-    that breaks a rule only rejects itself.
+    `on_progress` is told the share done (0 to 1) and the step; what it raises ends the reading. IngestionError: the
+    file as a whole is refused; a row that breaks a rule only rejects itself.
     """
     tell = on_progress or _silent
     try:
         tell(0.0, "parse")
-        parsed = parse(content, file_name, limits or Limits(), mapping.parse_options())
+        # Told again while it waits for a reader: whoever listens may raise to end that.
+        parsed = parse(
+            content, file_name, limits or Limits(), mapping.parse_options(), still_wanted=lambda: tell(0.0, "parse")
+        )
         return ingest_rows(parsed, mapping, known, file_name, on_progress)
     except IngestionError as error:
         raise error.in_file(file_name) from error.__cause__

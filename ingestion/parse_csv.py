@@ -6,28 +6,31 @@ reads until the record ends, so quoted line breaks and delimiters are taken as R
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
-from ingestion.decode import GZIP_MAGIC, decode, gunzip
-from ingestion.errors import EmptyFile, TooManyCells, TooManyColumns, TooManyRows, UnreadableFile
-from ingestion.limits import Limits
+from ingestion.errors import TooManyRows
+from ingestion.limits import Deadline, Limits
 from ingestion.table import (
     HEADER_SEARCH_ROWS,
     MALFORMED_SCHEMA,
+    RAW_CHARS,
     WHITE_SPACE,
     Parsed,
     ParseOptions,
-    looks_like_markup,
     no_header,
+    no_rows,
+    refuse_too_many,
+    refuse_too_wide,
     score_header,
+    trimmed,
 )
 
 DELIMITERS = (",", ";", "\t", "|")
 _MAX_RECORD_LINES = 200  # a quoted field with more line breaks is an opening quote that was never closed
-_RAW_CHARS = 2_000
+_RECORDS_BETWEEN_CHECKS = 10_000
 _WINDOW_LINES = 10_000
 
 
@@ -44,45 +47,20 @@ class _Record:
     fault: str = ""
 
 
-def parse_csv(content: bytes, file_name: str, limits: Limits, options: ParseOptions) -> Parsed:
-    """Reads delimited text, plain or gzip. See `parse`."""
-    packed = content.startswith(GZIP_MAGIC)
-    if packed:
-        content = gunzip(content, limits)
-    text, encoding = decode(content, options.encoding)
-    del content
-    _refuse_no_text(text)
+def parse_csv(text: str, limits: Limits, options: ParseOptions, deadline: Deadline) -> Parsed:
+    """Reads delimited text. The encoding is for the caller to add. See `parse`."""
     lines = _split(text, limits)
-    delimiter, header = _find_header(lines, file_name, options)
-    columns = _trimmed(header.fields)
-    if len(columns) > limits.max_columns:
-        raise TooManyColumns(
-            f"the header names {len(columns):,} columns",
-            line=header.start + 1,
-            expected=f"at most {limits.max_columns:,}",
-        )
-    frame, malformed = _body(lines, header.after, delimiter, len(columns), limits)
+    del text
+    deadline.check("the lines")
+    delimiter, header = _find_header(lines, options)
+    columns = trimmed(header.fields)
+    refuse_too_wide(len(columns), limits, header.start + 1)
+    frame, malformed = _body(lines, header.after, delimiter, len(columns), limits, deadline)
     rows = frame.height + malformed.height
     if rows == 0:
-        raise EmptyFile("there is a header but not one data row", line=header.start + 1)
-    _refuse_too_many(rows, len(columns), limits)
-    return Parsed(
-        frame, columns, malformed, "csv.gz" if packed else "csv", encoding, delimiter, header_line=header.start + 1
-    )
-
-
-def _refuse_no_text(text: str) -> None:
-    if not text.strip(WHITE_SPACE):
-        raise EmptyFile("the file holds nothing but blanks")
-    place = text.find("\0")
-    if place >= 0:
-        raise UnreadableFile(
-            f"a NUL character at position {place}: this is binary data, or UTF-16 without a byte order mark",
-            line=text.count("\n", 0, place) + 1,
-            expected="a text file",
-        )
-    if looks_like_markup(text[:500]):
-        raise UnreadableFile("the content is a web page (HTML) or XML, not a table", line=1, expected="CSV")
+        raise no_rows("the file", header.start + 1)
+    refuse_too_many(rows, len(columns), limits)
+    return Parsed(frame, columns, malformed, "csv", "utf-8", delimiter, header_line=header.start + 1)
 
 
 def _split(text: str, limits: Limits) -> pl.Series:
@@ -93,22 +71,18 @@ def _split(text: str, limits: Limits) -> pl.Series:
             text = text.replace("\r", "\n")
     # Blank lines and quoted line breaks are no rows, hence the room; the rows proper are counted afterwards.
     if text.count("\n") > 4 * limits.max_rows + HEADER_SEARCH_ROWS:
-        raise TooManyRows(f"more than {4 * limits.max_rows:,} lines", expected=f"at most {limits.max_rows:,} rows")
+        raise TooManyRows(
+            f"more than {4 * limits.max_rows:,} lines",
+            expected=f"at most {limits.max_rows:,} rows: split the file, for instance by month",
+        )
     lines = pl.Series("text", [text]).str.split("\n").explode()
     return lines.str.strip_suffix("\r") if "\r" in text else lines
-
-
-def _refuse_too_many(rows: int, columns: int, limits: Limits) -> None:
-    if rows > limits.max_rows:
-        raise TooManyRows(f"the file has {rows:,} rows", expected=f"at most {limits.max_rows:,}")
-    if rows * columns > limits.max_cells:
-        raise TooManyCells(f"{rows:,} rows of {columns:,} columns", expected=f"at most {limits.max_cells:,} cells")
 
 
 # -- header ----------------------------------------------------------------------------------------------------------
 
 
-def _find_header(lines: pl.Series, file_name: str, options: ParseOptions) -> tuple[str, _Record]:
+def _find_header(lines: pl.Series, options: ParseOptions) -> tuple[str, _Record]:
     """The delimiter and the record among the first rows that together name the most wanted columns."""
     candidates = DELIMITERS if options.delimiter == "auto" else (options.delimiter,)
     best: tuple[tuple[int, int, int], str, _Record] | None = None
@@ -118,12 +92,12 @@ def _find_header(lines: pl.Series, file_name: str, options: ParseOptions) -> tup
             if len(record.fields) > len(first) and place == 0:
                 first = record.fields
             score = score_header(record.fields, options)
-            # Without wanted names the first record of the most columns is it; ties go to the earlier row.
+            # Without wanted names, ties go to the earlier row: data may have as many texts as the header above it.
             rank = (score, len(record.fields), -place) if options.fields else (score, -place, len(record.fields))
             if score > 0 and (best is None or rank > best[0]):
                 best = rank, delimiter, record
     if best is None:
-        raise no_header(first, options, file_name)
+        raise no_header(first, options)
     return best[1], best[2]
 
 
@@ -140,19 +114,11 @@ def _first_records(lines: pl.Series, delimiter: str) -> Iterator[_Record]:
             yield record
 
 
-def _trimmed(header: Sequence[str]) -> tuple[str, ...]:
-    """Header names without blanks around them and without empty ones at the end (a trailing delimiter)."""
-    names = [name.strip(WHITE_SPACE).lstrip("\ufeff") for name in header]
-    while names and not names[-1]:
-        names.pop()
-    return tuple(names)
-
-
 # -- body ------------------------------------------------------------------------------------------------------------
 
 
 def _body(
-    lines: pl.Series, start: int, delimiter: str, width: int, limits: Limits
+    lines: pl.Series, start: int, delimiter: str, width: int, limits: Limits, deadline: Deadline
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All records after the header: those that fit (line, c0..) and those that do not, both in file order."""
     quoted = lines.str.contains('"', literal=True).any()
@@ -171,7 +137,7 @@ def _body(
     names = [f"c{place}" for place in range(width)]
     starts = table.filter("careful")["at"].to_list()
     all_lines = _Lines(lines)
-    records = list(_careful_records(all_lines, starts, delimiter))
+    records = list(_careful_records(all_lines, starts, delimiter, deadline))
     swallowed = [place for record in records for place in range(record.start + 1, record.after)]
     plain = table.filter(~pl.col("careful"))
     if swallowed:
@@ -223,14 +189,16 @@ class _Lines:
         return self._window[at - self._first]
 
 
-def _careful_records(lines: _Lines, starts: list[int], delimiter: str) -> Iterator[_Record]:
+def _careful_records(lines: _Lines, starts: list[int], delimiter: str, deadline: Deadline) -> Iterator[_Record]:
     """Records starting at the given line indices, read by the csv module; starts inside an earlier one are skipped.
 
     Time is linear: a quote left open is read on from only as far as the next quote, or _MAX_RECORD_LINES.
     """
     reader = _LineReader(lines, delimiter)
     end = 0
-    for start in starts:
+    for place, start in enumerate(starts):
+        if place % _RECORDS_BETWEEN_CHECKS == 0:
+            deadline.check(f"line {start + 1:,} of {len(lines):,}")
         if start >= end:
             record = reader.record_at(start)
             end = record.after
@@ -295,7 +263,7 @@ def _sorted_out(
             fault = f"a field has more than {limits.max_cell_chars:,} characters"
         if fault:
             text = "\n".join(lines[at] for at in range(record.start, record.after))
-            raw = json.dumps({"text": text[:_RAW_CHARS]}, ensure_ascii=False)
+            raw = json.dumps({"text": text[:RAW_CHARS]}, ensure_ascii=False)
             faults.append((record.start + 1, "", fault, raw))
         else:
             fits.append(record)

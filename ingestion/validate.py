@@ -16,6 +16,8 @@ from ingestion.targets.fields import MAX_ABS_NUMBER, MAX_CODE_CHARS, MAX_TEXT_CH
 BROKEN = {"line": pl.Int64, "field": pl.String, "reason": pl.String, "parked": pl.Boolean}
 """Rows that break a rule: the first one each. parked: it breaks only such as stored data may come to meet."""
 _SHOWN_CHARS = 60
+# '#N/A', '#DIV/0!', '#NAME?', also in the languages of Excel ('#NV', '#WERT!'): what stands there instead of a value.
+_SHEET_ERROR = r"^#(?:N/?[AV]|DIV/0!|\p{Lu}{3,12}[!?])$"
 _EXPECTED = {
     Kind.NUMBER: "not a number",
     Kind.WHOLE: "not a whole number",
@@ -181,6 +183,7 @@ def _value_checks(name: str, spec: Field, kind: Kind) -> Iterator[_Check]:
         # PostgreSQL takes no NUL in a text; a code with a line break in it is a shifted row.
         unwanted = r"[\x00-\x1f\x7f]" if kind is Kind.CODE else r"\x00"
         yield _Check(name, value.str.contains(unwanted), pl.lit("contains control characters"))
+        yield _Check(name, value.str.contains(_SHEET_ERROR), _told("an error of the spreadsheet", name))
         if spec.pattern:
             told = _told(f"not of the form {spec.example}" if spec.example else "not of the expected form", name)
             yield _Check(name, ~value.str.contains(f"^(?:{spec.pattern})$"), told)

@@ -76,13 +76,12 @@ Reader = Callable[[KnownCodes], Taken]
 """Understands rows, given the codes they may refer to. Runs in a thread."""
 
 
-def file_reader(resource: Resource, content: bytes, file_name: str, max_bytes: int) -> Reader:
-    """Reads a CSV file or a workbook. RuleBroken: it is none, naming `file`."""
+def file_reader(resource: Resource, content: bytes, file_name: str, limits: Limits) -> Reader:
+    """Reads a file of any format. RuleBroken: it is none, naming `file`."""
     target = target_of(resource)
 
     def read(known: KnownCodes) -> Taken:
         mapping = own_mapping(target.name)
-        limits = Limits(max_bytes=max_bytes)
         try:
             parsed = parse(content, file_name, limits, mapping.parse_options())
             ingested = ingest_rows(parsed, mapping, known, file_name)

@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Body, Parameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.file_limits import file_limits
 from db.record_export import read_rows
 from serve.parameters import sorts
 from serve.problems import ERRORS
@@ -92,8 +93,9 @@ def _import(resource: Resource, upload_max_bytes: int) -> HTTPRouteHandler:
         status_code=200,
         request_max_body_size=upload_max_bytes + MULTIPART_ROOM,
         operation_id=f"import{resource.name_many}",
-        summary=f"Import {resource.many} from CSV or XLSX",
-        description=f"{_TELLS} 409 if the file as a whole cannot be read, telling why.",
+        summary=f"Import {resource.many} from a file",
+        description=f"CSV, JSON, a workbook, Parquet or a PDF with a table. {_TELLS}"
+        " 409 if the file as a whole cannot be read, telling why.",
     )
     async def import_file(
         request: Request[User, Any, Any],
@@ -102,7 +104,8 @@ def _import(resource: Resource, upload_max_bytes: int) -> HTTPRouteHandler:
         dry_run: DryRun = False,
     ) -> TransferReport:
         async with state.transfers:
-            read = file_reader(resource, await data.file.read(), data.name, upload_max_bytes)
+            limits = file_limits(state.connections.settings)
+            read = file_reader(resource, await data.file.read(), data.name, limits)
             return await _taken(state, resource, read, request.user.email, dry_run)
 
     return import_file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ from litestar.exceptions import ServiceUnavailableException
 from litestar.params import Body
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.file_limits import file_limits
 from actors.mappings import checked, find_mapping, known_to, shipped
 from db.repositories import mappings
 from ingestion.errors import IngestionError
@@ -121,7 +121,7 @@ async def _wanted(session: AsyncSession, data: PreviewIn) -> Mapping:
 
 
 def _limits(state: State) -> Limits:
-    return replace(Limits(), max_bytes=state.connections.settings.upload_max_bytes)
+    return file_limits(state.connections.settings)
 
 
 async def _read(state: State, data: FileIn, work: Callable[[bytes], T]) -> T:

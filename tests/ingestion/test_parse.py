@@ -8,9 +8,9 @@ from datetime import date, datetime
 
 import polars as pl
 import pytest
-from hostile import workbook
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import workbook
 
 from ingestion.decode import decode
 from ingestion.errors import IngestionError

@@ -1,17 +1,23 @@
 """A real shop's invoice lines through the shipped mapping, against independently made daily demand."""
 
+import gzip
+import random
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hostile import SEED, damaged
 
+from ingestion.errors import IngestionError
 from ingestion.ingest import Ingested, ingest
-from ingestion.mapping import load_mappings
+from ingestion.mapping import Mapping, load_mappings
 from ingestion.net_cancellations import net_cancellations
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SAMPLE, DAILY = DATA / "online_retail_raw_sample.csv.gz", DATA / "online_retail_daily.parquet"
+ITEMS = DATA / "man_items.parquet"
 CUT = date(2010, 12, 9)  # the sample ends in the middle of this day
 
 pytestmark = pytest.mark.skipif(not SAMPLE.exists(), reason="the shared data set is not beside this checkout")
@@ -33,6 +39,27 @@ def test_every_row_is_accounted_for(shop: Ingested) -> None:
     first = shop.rejected.row(0, named=True)
     assert (first["line"], first["field"], first["reason"]) == (47, "item", "not a product code: POST")
     assert (shop.target, shop.grain) == ("sales_lines", "line")
+
+
+def test_damaged_copies_of_real_files_are_refused_or_accounted_for() -> None:
+    chance = random.Random(SEED)
+    head = b"\n".join(gzip.decompress(SAMPLE.read_bytes()).split(b"\n")[:300]) + b"\n"
+    files = {"shop.csv": head, "shop.csv.gz": gzip.compress(head, mtime=0), "items.parquet": ITEMS.read_bytes()}
+    shop = load_mappings()["online_retail"].model_copy(update={"encoding": "auto"})
+    made_up = {name: {"constant": "trading_good"} for name in ("name", "kind")}
+    columns = {"code": {"names": ["sku"]}, **made_up}
+    items = Mapping.model_validate({"name": "items", "target": "items", "columns": columns})
+    ends: Counter[str] = Counter()
+    for name, content in files.items():
+        for _ in range(40):
+            try:
+                result = ingest(damaged(content, chance), name, items if name.startswith("items") else shop)
+            except IngestionError:
+                ends["refused"] += 1
+            else:
+                assert result.read == result.taken + result.merged + result.rejected_count
+                ends["read"] += 1
+    assert min(ends["refused"], ends["read"]) > 20
 
 
 def test_sums_equal_those_of_the_raw_file(shop: Ingested) -> None:

@@ -34,6 +34,7 @@ from ingestion.formula_text import FORMULA_STARTS, marked, safe_cell, unmarked
 from serve.resources.catalogue import RESOURCES
 from serve.resources.files import MEDIA_TYPES, write_csv
 from serve.resources.results import RESULTS
+from settings import Settings
 
 pytestmark = pytest.mark.usefixtures("plant")
 FORMATS = ("csv", "xlsx")
@@ -190,6 +191,22 @@ async def test_a_file_too_large_is_refused(app: Litestar, manager: httpx.AsyncCl
     problem = assert_problem(await hand_in(manager, "items", b"code,name\n" + b"x" * limit), 409)
     assert problem["errors"][0]["field"] == "file"
     assert_problem(await hand_in(manager, "items", b"x" * (limit + 1024 * 1024)), 413)
+
+
+class TestFewRows:
+    """With a limit of two rows."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"file_max_rows": 2})
+
+    async def test_imports_and_previews_keep_to_the_limits_of_the_settings(self, manager: httpx.AsyncClient) -> None:
+        content = b"code,name,kind\n" + b"X,Pump,component\n" * 3
+        problem = assert_problem(await hand_in(manager, "items", content), 409)
+        assert "3 rows. Expected: at most 2" in problem["errors"][0]["message"]
+        files, form = {"file": ("items.csv", content)}, {"mapping": "erp_items"}
+        answer = await manager.post(f"{API}/mappings/preview", files=files, data=form)
+        assert "3 rows. Expected: at most 2" in assert_problem(answer, 409)["errors"][0]["message"]
 
 
 async def test_what_spreadsheets_save_is_read(manager: httpx.AsyncClient) -> None:
