@@ -91,6 +91,17 @@ service anvil {{
 """
 
 
+def _is_free(port: int) -> bool:
+    """Whether a server could listen there: the processes of a killed one leave it one after the other."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class Dovecot:
     """Started when made; `kill` ends it as a loss of power does, `start` brings it back at the same ports."""
 
@@ -125,9 +136,14 @@ class Dovecot:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Every process of it, at once."""
+        """Every process of it, at once; returns once its ports are free again."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        deadline = time.monotonic() + 20
+        while not all(_is_free(port) for port in (self.port, self.plain_port)):
+            if time.monotonic() > deadline:
+                raise RuntimeError("a killed Dovecot keeps its ports")
+            time.sleep(0.02)
 
     def close(self) -> None:
         """End it for good."""
