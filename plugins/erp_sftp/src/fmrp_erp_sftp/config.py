@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from fmrp_erp_sftp.host_key import TrustedHostKeys
 from fmrp_erp_sftp.patterns import ANY_FOLDERS
+from fmrp_sdk import DATA_FILES
 
 MIB = 1 << 20
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
@@ -40,7 +41,7 @@ class ErpSftpConfig(BaseModel):
         description="Folder on the server below which all files lie; '.' is where the log-in leads to.",
     )
     patterns: tuple[str, ...] = Field(
-        default=("*.csv", "*.csv.gz", "*.xlsx"),
+        default=DATA_FILES,
         min_length=1,
         max_length=100,
         description="Files to take, as paths below the folder: 'orders/*.csv', 'stock/**/*.xlsx'. * and ? stand for "

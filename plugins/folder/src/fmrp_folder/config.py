@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fmrp_sdk import DATA_FILES
+
 MIB = 1 << 20
 
 
@@ -14,7 +16,7 @@ class FolderConfig(BaseModel):
 
     path: Path = Field(description="Absolute path of the folder, as the worker sees it.")
     patterns: tuple[str, ...] = Field(
-        default=("*.csv", "*.csv.gz", "*.xlsx"),
+        default=DATA_FILES,
         min_length=1,
         description="Names to take, with * and ? as wildcards; upper and lower case are the same.",
     )

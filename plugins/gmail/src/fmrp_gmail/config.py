@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from fmrp_gmail.keys import KeyFile, is_safe_address
-from fmrp_sdk.attachments import PATTERNS
+from fmrp_sdk import DATA_FILES
 
 MIB = 1 << 20
 # Mails that are not to be read, and labels that would do more to a mail than mark it.
@@ -48,7 +48,7 @@ class GmailConfig(BaseModel):
     subject: _Text | None = Field(default=None, description="Text that the subject must contain, whatever the case.")
     since: date | None = Field(default=None, description="Mails received before this day (UTC) are not looked at.")
     attachments: tuple[str, ...] = Field(
-        default=PATTERNS, min_length=1, description="Names of attachments to take, with * and ? as wildcards."
+        default=DATA_FILES, min_length=1, description="Names of attachments to take, with * and ? as wildcards."
     )
     when_done: Literal["leave", "label"] = Field(
         default="leave", description="What is done to a mail whose attachments were taken."

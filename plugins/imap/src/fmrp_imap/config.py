@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from fmrp_sdk.attachments import PATTERNS
+from fmrp_sdk import DATA_FILES
 
 MIB = 1 << 20
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -78,7 +78,7 @@ class ImapConfig(_Strict):
     subject: _Text | None = Field(default=None, description="Text that the subject must contain, whatever the case.")
     since: date | None = Field(default=None, description="Mails received before this day are not looked at.")
     attachments: tuple[_Text, ...] = Field(
-        default=PATTERNS,
+        default=DATA_FILES,
         min_length=1,
         max_length=100,
         description="Names of attachments to take, with * and ? as wildcards.",

@@ -10,6 +10,7 @@ from fmrp_sdk.hooks import ENTRY_POINT_GROUP, hookimpl
 from fmrp_sdk.loader import LoadedConnector, LoadFailure, LoadReport, load_connectors
 from fmrp_sdk.run import ConnectorRun
 from fmrp_sdk.types import (
+    DATA_FILES,
     ArrowStream,
     Batch,
     CheckResult,
@@ -23,6 +24,7 @@ from fmrp_sdk.types import (
 
 __all__ = [
     "API_VERSION",
+    "DATA_FILES",
     "ENTRY_POINT_GROUP",
     "ArrowStream",
     "Batch",

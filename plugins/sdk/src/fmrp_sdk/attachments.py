@@ -11,9 +11,7 @@ from email.parser import BytesHeaderParser
 from fnmatch import fnmatchcase
 
 from fmrp_sdk.errors import SkippableError
-
-PATTERNS = ("*.csv", "*.csv.gz", "*.tsv", "*.txt", "*.xlsx", "*.xlsm", "*.xls", "*.ods", "*.zip", "*.pdf", "*.jsonl")
-"""What attachments of data are usually called."""
+from fmrp_sdk.types import DATA_FILES
 
 _LONGEST_NAME = 200
 # Real mails have three levels or four, some tens of parts, and headers of some kilobytes. Anybody may send one that has
@@ -42,7 +40,7 @@ class Attachment:
     content: bytes
 
 
-def attachments(message: bytes, patterns: Sequence[str] = PATTERNS) -> list[Attachment]:
+def attachments(message: bytes, patterns: Sequence[str] = DATA_FILES) -> list[Attachment]:
     """The attachments of a mail (RFC 5322) whose names fit a pattern, also of mails within it, in their order.
 
     Names lose their folders and control characters; equal ones are told apart by a number.

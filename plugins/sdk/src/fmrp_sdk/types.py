@@ -10,6 +10,12 @@ from fmrp_sdk.errors import SkippableError
 State = Mapping[str, Any]
 """Opaque JSON, versioned by the connector ({"version": 1, ...}); stored in the transaction of the rows before it."""
 
+DATA_FILES = (
+    *("*.csv", "*.tsv", "*.xlsx", "*.xlsm", "*.xlsb", "*.xls", "*.ods", "*.pdf", "*.parquet"),
+    *("*.json", "*.jsonl", "*.ndjson", "*.zip", "*.gz"),
+)
+"""What files of data are usually called, of all kinds that are read."""
+
 _CHUNK = 1 << 20
 
 
