@@ -240,9 +240,9 @@ def test_a_mail_that_goes_while_it_is_read_is_passed_over(owner: Owner) -> None:
 
 
 def test_within_a_mail_reading_goes_on_by_attachment_and_begins_anew_for_other_names(owner: Owner) -> None:
-    owner.put(mail(("1.csv", b"x"), ("2.txt", b"y"), ("3.csv", b"z"), number=1))
+    owner.put(mail(("1.csv", b"x"), ("2.tsv", b"y"), ("3.csv", b"z"), number=1))
     (first,) = reader(owner.config()).read(at_most=1)
-    assert names(owner.config(), first.state) == ["2.txt", "3.csv"]
+    assert names(owner.config(), first.state) == ["2.tsv", "3.csv"]
     # Of the names that are asked for now, it is not known how many were taken.
     assert names(owner.config(attachments=["*.csv"]), first.state) == ["1.csv", "3.csv"]
 
