@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     forecast_retention_days: int = Field(default=730, ge=31, description="Days past its week a forecast row is kept.")
     restatement_days: int = Field(default=400, ge=31, description="Days demand stays out of TimescaleDB's columnstore.")
     owner_patience_s: float = Field(default=20.0, ge=1, description="Silence after which a busy actor is replaced.")
+    source_idle_s: float = Field(default=120.0, ge=1, description="Idle seconds after which a source's process ends.")
+    source_processes: int = Field(
+        default=4, ge=1, le=64, description="Processes kept for sources, the idle ones among them."
+    )
     drain_patience_s: float = Field(default=20.0, ge=0, description="Seconds a stopping dispatcher lets jobs end.")
     cluster: str = Field(default="", description="Name of a cluster of which never two are alive at once; else empty.")
     dispatchers: int = Field(default=1, ge=1, le=8, description="Dispatchers that serve the queue side by side.")

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import flow
+from actors.job_sources import named_source
 from actors.kinds import KINDS
 from actors.telemetry import traceparent
 from db.models.job import DEAD_STATES, FINAL_STATES, Job
@@ -55,17 +56,18 @@ async def start(
 
     Raises:
         UnknownKind: `kind` is not one of `KINDS`.
+        UnknownSource, SourceOff: the source it names is not there, or switched off.
         NotAllowed: the idempotency key has started another kind of job, or one with other parameters.
     """
     definition = KINDS.get(kind)
     if definition is None:
         raise UnknownKind(f"kind: expected one of {', '.join(KINDS)}, not {kind!r}")
-    asked = parameters or {}
+    asked = await named_source(session, definition, parameters or {})
     key = definition.key(asked)
     job = Job(
         kind=kind,
         parameters=asked,
-        waiting_key=_waiting_key(key or kind, asked) if definition.coalesce else None,
+        waiting_key=_waiting_key(key or kind, asked) if definition.joins(asked) else None,
         running_key=key,
         requested_by=requested_by,
         idempotency_key=idempotency_key,

@@ -13,6 +13,7 @@ from cronsim import CronSim, CronSimError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
+from actors.job_sources import SourceOff
 from actors.owner import Connections
 from actors.telemetry import span
 from db.models.job import Job, Schedule
@@ -99,8 +100,10 @@ async def _start(session: AsyncSession, schedule: Schedule, now: datetime, max_a
                 started += (await run_now(session, schedule, f"schedule {schedule.name}", max_attempts))[1]
         if decision.skipped:
             schedule.last_error = f"{decision.skipped} missed times were skipped"
+    except SourceOff as error:
+        schedule.last_error = f"this time was skipped: {error}"
     except ValueError as error:
-        # A kind or zone that is no more: said on the schedule, which rests until somebody mends it.
+        # A source, kind or zone that is no more: said on the schedule, which rests until somebody mends it.
         log.error("schedule cannot run", schedule=schedule.name, reason=str(error))
         schedule.last_error, schedule.next_run_at = str(error), None
     return started

@@ -23,7 +23,12 @@ from settings import Settings, normalise_database_url
 
 # Kinds of job that misbehave, loaded into every process of the stack beside the shipped ones.
 # Load is made as one user here, whom the limit would slow down.
-ENVIRONMENT = {"FMRP_WORK_MODULES": '["tests.faults.work"]', "FMRP_RATE_LIMIT_REQUESTS": "0"}
+ENVIRONMENT = {
+    "FMRP_WORK_MODULES": '["tests.faults.work"]',
+    "FMRP_RATE_LIMIT_REQUESTS": "0",
+    "FMRP_SOURCE_IDLE_S": "10",
+    "FMRP_SOURCE_PROCESSES": "2",
+}
 # Room for the log of all end-to-end tests; memory is taken only by what is written.
 DISK_MIB = 2048
 WATCHER = "stack-watcher"
