@@ -14,22 +14,28 @@ class Idleness:
     def __init__(self, patience_s: float, now: float) -> None:
         self._patience_s = patience_s
         self._used_at = now
-        self._held_until = now
+        self._promised, self._promised_until = 0, now
         self.is_leaving = False
 
     def hold(self, now: float) -> bool:
         """Promise to be there for an attempt that comes next; False once it is leaving, when another must be made."""
         if not self.is_leaving:
-            self._used_at, self._held_until = now, now + HOLD_S
+            self._promised = self._promised + 1 if now < self._promised_until else 1
+            self._used_at, self._promised_until = now, now + HOLD_S
         return not self.is_leaving
 
-    def used(self, now: float) -> None:
+    def begin(self) -> None:
+        """An attempt that was promised a place is there."""
+        self._promised = max(0, self._promised - 1)
+
+    def end(self, now: float) -> None:
         """An attempt has ended."""
-        self._used_at = self._held_until = now
+        self._used_at = now
 
     def idle_s(self, now: float, *, busy: bool) -> float:
         """Seconds without anything to do; negative while it works or is about to."""
-        return -1.0 if busy or now < self._held_until else now - self._used_at
+        is_held = self._promised > 0 and now < self._promised_until
+        return -1.0 if busy or is_held else now - self._used_at
 
     def is_over(self, now: float, *, busy: bool) -> bool:
         """Whether it has had nothing to do for as long as it waits."""

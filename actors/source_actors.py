@@ -50,10 +50,11 @@ class SourceActor(OwnerActor):
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Run one attempt of a job."""
+        self._idleness.begin()
         try:
             return await super().run(attempt)
         finally:
-            self._idleness.used(time.monotonic())
+            self._idleness.end(time.monotonic())
 
     async def ping(self) -> dict[str, object]:
         """As any owner, and for how long there has been nothing to do (negative: there is)."""
