@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -48,6 +48,8 @@ def _zone(name: str) -> str:
     return name
 
 
+RETRY_STEP = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|[1-9][0-9]{0,3}[smh])\Z"
+"""A time of the day, or a delay in seconds, minutes or hours."""
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
@@ -92,6 +94,11 @@ class Settings(BaseSettings):
     events_max_length: int = Field(default=20_000, ge=100, description="Events kept in the Redis stream for replay.")
     job_heartbeat_s: float = Field(default=6.0, ge=1.0, description="A worker silent for this long has died.")
     job_max_attempts: int = Field(default=4, ge=1, description="Passing failures after which a job is a dead letter.")
+    retry_steps: tuple[Annotated[str, StringConstraints(pattern=RETRY_STEP)], ...] = Field(
+        default=("30m", "30m", "30m"),
+        max_length=20,
+        description="When a schedule's reading of a source that is away is tried again: times like 06:30, or delays.",
+    )
     job_max_losses: int = Field(default=5, ge=1, description="Lost workers after which a job is held as the culprit.")
     job_capacity: int = Field(default=200, ge=1, description="Attempts a dispatcher has in hand at once.")
     job_retention_days: float = Field(default=30.0, gt=0, description="Days until ended jobs are deleted.")

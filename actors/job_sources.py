@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.kinds import Kind
+from actors.kinds import KINDS, Kind
 from db.repositories import sources
 
 
@@ -37,3 +38,17 @@ async def named_source(session: AsyncSession, kind: Kind, parameters: dict[str, 
     if not source.active:
         raise SourceOff(f"parameters.source: the source {source.code} is switched off; switch it on first")
     return {**parameters, "source": source.code}
+
+
+async def schedulable(session: AsyncSession, kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The same for what is to be started later, a parent's steps included: a source may be switched on by then.
+
+    Raises:
+        UnknownSource: as above.
+    """
+    with suppress(SourceOff):
+        parameters = await named_source(session, KINDS[kind], parameters)
+    steps = {stage.kind for stage in KINDS[kind].stages}
+    return {
+        name: await schedulable(session, name, each) if name in steps else each for name, each in parameters.items()
+    }

@@ -259,7 +259,7 @@ async def retry_dead(session: AsyncSession, *, kind: str | None = None, limit: i
 def _reset(job: Job, state: str, now: datetime) -> None:
     # Attempts go on counting: a run thought dead, back from an earlier attempt, must not pass for the new one.
     job.state = state
-    job.failures = job.losses = 0
+    job.failures = job.losses = job.retry_step = 0
     job.run_at = job.changed_at = now
     job.waiting_key = job.worker = None
     job.cancel_requested = False

@@ -18,6 +18,7 @@ from actors import failure_alerts, flow, metrics
 from actors.events import Event, job_event, progress_event
 from actors.owner import Connections, Outcome, resolve
 from actors.retry import GiveUp, Retry, decide, decide_loss, is_passing
+from actors.retry_plan import NO_STEPS, retry_plan
 from db.models.job import Job
 from db.repositories import jobs as repository
 from db.repositories import queue
@@ -140,23 +141,8 @@ class Settlement:
         failed = outcome.end == "failed"
         if failed:
             await repository.write_log(session, [_line(job, outcome.traceback or outcome.error or "failed")])
-            match decide(outcome.passing, job.failures + 1, job.max_attempts):
-                case Retry(delay_s):
-                    metrics.job_retried(job.kind)
-                    reason = f"will retry: {outcome.error}"
-                    return _events(
-                        await repository.put_back(
-                            session,
-                            job.id,
-                            job.attempts,
-                            reason,
-                            delay_s=delay_s,
-                            failures=1,
-                            traceback=outcome.traceback,
-                        )
-                    )
-                case GiveUp():
-                    pass
+            if (waits := await self._put_back(session, job, outcome)) is not None:
+                return _events(waits)
         ended = await repository.finish(
             session,
             job.id,
@@ -170,6 +156,37 @@ class Settlement:
         )
         await failure_alerts.job_ended(session, ended)
         return _events(ended, *await flow.advance_parent(session, ended))
+
+    async def _put_back(self, session: AsyncSession, job: Claimed, outcome: Outcome) -> Job | None:
+        """Let a failed job wait for its next attempt; None when there is to be none."""
+        plan = await retry_plan(session, job.id, self._connections.settings) if outcome.passing else NO_STEPS
+        match decide(
+            outcome.passing,
+            job.failures + 1,
+            job.max_attempts,
+            source_wait_s=outcome.source_wait_s,
+            step_in_s=plan.in_s,
+            used_steps=plan.used,
+        ):
+            case GiveUp():
+                return None
+            case Retry(delay_s, takes_step):
+                pass
+        when = f" {plan.told(delay_s)}" if takes_step else ""
+        waits = await repository.put_back(
+            session,
+            job.id,
+            job.attempts,
+            f"will retry{when}: {outcome.error}",
+            delay_s=delay_s,
+            failures=1,
+            traceback=outcome.traceback,
+            retry_step=plan.used_then if takes_step else None,
+        )
+        if waits is None:
+            raise repository.Superseded(f"job {job.id} attempt {job.attempts}")
+        metrics.job_retried(job.kind)
+        return waits
 
     async def _write_lost(self, session: AsyncSession, job: Claimed, reason: str) -> list[Event]:
         current = await repository.get(session, job.id, lock=True)

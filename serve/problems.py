@@ -17,10 +17,10 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from actors.cron import BadCron
 from actors.job_sources import SourceOff, UnknownSource
 from actors.jobs import NotAllowed, UnknownKind
 from actors.mappings import BadDefinition, UnknownMapping
-from actors.schedules import BadCron
 from db.paging import BadCursor, BadSort
 from db.record_writes import UnknownReference
 

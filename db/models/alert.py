@@ -1,16 +1,17 @@
-"""Alerts: what the system found that a person should look at."""
+"""Alerts: what the system found that a person should look at, and the mails that tell of them."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Keyed, Revised
 from db.models.master import search_text
 
+MAIL_STATES = ("waiting", "sent", "dropped")
 SEVERITIES = ("info", "warning", "critical")
 ALERT_STATES = ("open", "acknowledged", "resolved")
 
@@ -48,3 +49,27 @@ class Alert(Keyed, Revised, Base):
     changed_by: Mapped[str | None]
     changed_at: Mapped[datetime | None]
     search_text: Mapped[str] = search_text("subject", "message")
+
+
+class AlertMail(Keyed, Base):
+    """One mail about an alert: the first (`number` 0), written with the alert, or a reminder while it stays open.
+
+    It waits until `due_at`, again and later after each of its `attempts`. `dropped` is one that nobody needs any more.
+    """
+
+    __tablename__ = "alert_mail"
+    __table_args__ = (
+        CheckConstraint(f"state in {MAIL_STATES}", name="state"),
+        UniqueConstraint("alert_id", "number"),
+        Index("ix_alert_mail_due_at", "due_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_alert_mail_ended_at", "ended_at"),
+    )
+
+    alert_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("alert.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(server_default="0")
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]

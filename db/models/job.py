@@ -24,8 +24,9 @@ class Job(Keyed, Base):
 
     At most one job waits per `waiting_key` and at most one runs per `running_key`. `attempts` counts every start and
     fences: a write of attempt n is refused once the job has moved on. `failures` are attempts that ended in a passing
-    fault, `losses` attempts whose process died; each has a limit of its own. A parent runs nothing itself: `steps`
-    holds its stages, `stage` the one it is in; of a child, `stage` is the parent's stage it belongs to.
+    fault, `losses` attempts whose process died; each has a limit of its own. `retry_step` counts the retry steps of its
+    schedule that are used up. `rows_per_s` is how fast its work goes, where that counts rows. A parent runs nothing
+    itself: `steps` holds its stages, `stage` the one it is in; of a child, `stage` is the parent's stage it belongs to.
     """
 
     __tablename__ = "job"
@@ -59,7 +60,9 @@ class Job(Keyed, Base):
     failures: Mapped[int] = mapped_column(server_default="0")
     losses: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int] = mapped_column(server_default="4")
+    retry_step: Mapped[int] = mapped_column(server_default="0")
     progress: Mapped[float] = mapped_column(server_default="0")
+    rows_per_s: Mapped[float | None]
     step: Mapped[str] = mapped_column(server_default="")
     message: Mapped[str] = mapped_column(server_default="")
     parameters: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
@@ -132,7 +135,8 @@ class Schedule(Keyed, Stamped, Base):
     """Starts a job at the times of a cron expression in a time zone.
 
     `missed_runs` says what to do about times that passed while nothing ran: skip them, run once, or run each.
-    `revision` counts what people changed, not runs.
+    `retry_steps` are times of the day or delays at which a job it started is tried again; null leaves it to the
+    settings. `revision` counts what people changed, not runs.
     """
 
     __tablename__ = "schedule"
@@ -149,6 +153,7 @@ class Schedule(Keyed, Stamped, Base):
     cron: Mapped[str]
     time_zone: Mapped[str] = mapped_column(server_default="UTC")
     missed_runs: Mapped[str] = mapped_column(server_default="run_once")
+    retry_steps: Mapped[list[Any] | None]
     enabled: Mapped[bool] = mapped_column(server_default="true")
     next_run_at: Mapped[datetime | None]
     last_run_at: Mapped[datetime | None]

@@ -145,8 +145,9 @@ async def put_back(
     losses: int = 0,
     failures: int = 0,
     traceback: str | None = None,
+    retry_step: int | None = None,
 ) -> Job | None:
-    """Let a job wait for its next attempt; None when this attempt no longer owns it."""
+    """Let a job wait for its next attempt; None when this attempt no longer owns it. `retry_step`: steps used then."""
     values = {
         "state": "waiting",
         "waiting_key": None,
@@ -156,6 +157,7 @@ async def put_back(
         "failures": Job.failures + failures,
         "message": reason,
         "traceback": traceback,
+        "retry_step": Job.retry_step if retry_step is None else retry_step,
         "changed_at": func.now(),
     }
     return await _change(session, _mine(job_id, attempt).values(values))

@@ -13,8 +13,9 @@ from queue_world import dispatching, owners_of, scalar, until, until_ended
 from sqlalchemy import text
 
 from actors import schedules
+from actors.cron import BadCron, next_runs
 from actors.owner import Connections
-from actors.schedules import BadCron, due, next_runs
+from actors.schedules import due
 from db.models import Schedule
 
 
