@@ -6,12 +6,13 @@ dashboard, the command line) calls it once at start and passes the object on.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -48,9 +49,25 @@ def _zone(name: str) -> str:
     return name
 
 
+ZoneName = Annotated[str, AfterValidator(_zone)]
+
+
 RETRY_STEP = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|[1-9][0-9]{0,3}[smh])\Z"
 """A time of the day, or a delay in seconds, minutes or hours."""
-ZoneName = Annotated[str, AfterValidator(_zone)]
+
+
+def checked_retry_step(step: str) -> str:
+    """The step itself.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.match(RETRY_STEP, step):
+        raise ValueError(f"retry_steps: expected a time like 06:30 or a delay like 30m, not {step!r}")
+    return step
+
+
+RetryStep = Annotated[str, AfterValidator(checked_retry_step)]
 
 
 class Settings(BaseSettings):
@@ -94,7 +111,7 @@ class Settings(BaseSettings):
     events_max_length: int = Field(default=20_000, ge=100, description="Events kept in the Redis stream for replay.")
     job_heartbeat_s: float = Field(default=6.0, ge=1.0, description="A worker silent for this long has died.")
     job_max_attempts: int = Field(default=4, ge=1, description="Passing failures after which a job is a dead letter.")
-    retry_steps: tuple[Annotated[str, StringConstraints(pattern=RETRY_STEP)], ...] = Field(
+    retry_steps: tuple[RetryStep, ...] = Field(
         default=("30m", "30m", "30m"),
         max_length=20,
         description="When a schedule's reading of a source that is away is tried again: times like 06:30, or delays.",

@@ -49,6 +49,5 @@ async def schedulable(session: AsyncSession, kind: str, parameters: dict[str, An
     with suppress(SourceOff):
         parameters = await named_source(session, KINDS[kind], parameters)
     steps = {stage.kind for stage in KINDS[kind].stages}
-    return {
-        name: await schedulable(session, name, each) if name in steps else each for name, each in parameters.items()
-    }
+    of_steps = {name: await schedulable(session, name, each) for name, each in parameters.items() if name in steps}
+    return {**parameters, **of_steps}

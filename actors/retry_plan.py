@@ -27,11 +27,12 @@ class RetryPlan:
     count: int = 0
     in_s: float | None = None
     used_then: int = 0
-    now: datetime = datetime.min
+    now: datetime | None = None
     time_zone: str = "UTC"
 
     def told(self, delay_s: float) -> str:
         """In words: the step that is taken after that delay, in the schedule's own time."""
+        assert self.now is not None
         local = (self.now + timedelta(seconds=delay_s)).astimezone(ZoneInfo(self.time_zone))
         return f"at {local:%H:%M} {self.time_zone} (step {self.used_then} of {self.count})"
 

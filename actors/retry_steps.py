@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actors.cron import next_runs
-from settings import RETRY_STEP
+from settings import checked_retry_step
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -37,9 +36,7 @@ def next_step(
         ValueError: a step is neither.
     """
     for number, step in enumerate(steps[used:], start=used + 1):
-        if not re.match(RETRY_STEP, step):
-            raise ValueError(f"retry_steps: expected a time like 06:30 or a delay like 30m, not {step!r}")
-        if ":" in step:
+        if ":" in checked_retry_step(step):
             hour, minute = step.split(":")
             since = at = next_runs(f"{int(minute)} {int(hour)} * * *", time_zone, since)[0]
         else:

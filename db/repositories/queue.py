@@ -90,7 +90,8 @@ _CLAIM_SQL = f"""
         SELECT job.id FROM job JOIN chosen USING (id) WHERE job.state = 'waiting' FOR UPDATE OF job SKIP LOCKED
     )
     UPDATE job SET state = 'running', worker = :worker, attempts = attempts + 1,
-        started_at = coalesce(started_at, now()), progress = 0, step = 'starting', message = '', changed_at = now()
+        started_at = coalesce(started_at, now()), progress = 0, rows_per_s = NULL, step = 'starting', message = '',
+        changed_at = now()
     FROM locked WHERE job.id = locked.id
     RETURNING job.id, job.attempts, job.failures, job.losses, job.max_attempts, job.kind, job.priority, job.parameters,
         job.parent_id, job.trace_context, extract(epoch FROM now() - job.run_at)::float8 AS waited_s,
