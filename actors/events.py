@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class JobData(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's state. `rate`: share done a second; `eta_s`: seconds left.
+    """A job's state. `rate`: share done a second; `eta_s`: seconds left; `rows_per_s`: where the work counts rows.
 
     `changed_at` orders the states of one job. Progress has none: it belongs to its `attempt` while that runs.
     """
@@ -55,6 +55,7 @@ class JobData(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     rate: float | None = None
     eta_s: float | None = None
+    rows_per_s: float | None = None
     error: str | None = None
     attempt: int | None = None
     changed_at: datetime | None = None
@@ -192,6 +193,7 @@ def job_event(job: Job, *, rate: float | None = None, eta_s: float | None = None
         message=job.message,
         rate=rate,
         eta_s=eta_s,
+        rows_per_s=job.rows_per_s,
         error=job.error,
         attempt=job.attempts,
         changed_at=job.changed_at,

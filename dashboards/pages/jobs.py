@@ -122,8 +122,8 @@ class JobsPage:
         """What a job says of itself: its error, with the traceback when asked for, or where it is."""
         error = f.sentence(job.error)
         if not error:
-            left = f'<span class="sub">about {f.duration(job.eta_s)} left</span>' if job.eta_s else ""
-            return f.text(job.message or job.step or None) + (left if job.state == "running" else "")
+            pace = f.pace(job.rows_per_s, job.eta_s) if job.state == "running" else ""
+            return f.text(job.message or job.step or None) + (f'<span class="sub">{pace}</span>' if pace else "")
         note = f'<span class="late fmrp-job-error">{f.text(error)}</span>'
         if job.id in self._tracebacks:
             style = "white-space:pre-wrap;max-height:320px;overflow:auto;font-size:12px"
