@@ -27,7 +27,9 @@ app = typer.Typer(
 )
 users_app = typer.Typer(help="User accounts.", no_args_is_help=True)
 db_app = typer.Typer(help="The database schema.", no_args_is_help=True)
+connector_app = typer.Typer(help="Connectors, which read sources.", no_args_is_help=True)
 app.add_typer(users_app, name="users")
+app.add_typer(connector_app, name="connector")
 app.add_typer(db_app, name="db")
 # Into a file or a pipe, lines may be long; a terminal says how wide it is.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140
@@ -206,6 +208,36 @@ def add_user(
 
     _with_connections(add)
     console.print(f"{email} may log in as {role}")
+
+
+@connector_app.command("new")
+def connector_new(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores, for example web_shop.")],
+    folder: Annotated[Path, typer.Option(help="Where the project's own folder is made.")] = Path(),
+) -> None:
+    """Make the project of a new connector: small, installable, with passing tests. docs/connectors.md goes on."""
+    from fmrp_sdk.new_project import BadName, new_project
+
+    try:
+        root = new_project(name, folder)
+    except BadName as error:
+        errors.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    console.print(f"{root} is ready: its README.md says how to test, change and install it")
+
+
+@connector_app.command("list")
+def connector_list() -> None:
+    """Show the installed connectors, and those that are switched off with the reason."""
+    from fmrp_sdk import load_connectors
+
+    found = load_connectors()
+    table = Table("connector", "version", "distribution", "")
+    for each in found.connectors.values():
+        table.add_row(each.name, each.version, each.distribution, "ready")
+    for failure in found.failures:
+        table.add_row(failure.connector or failure.entry_point, "", failure.distribution, f"off: {failure.reason}")
+    console.print(table)
 
 
 @db_app.command("upgrade")

@@ -99,7 +99,7 @@ class IngestionWork:
         deliveries = await run.in_thread(unpacked, file.name, file.content, self._limits)
         if len(deliveries) == 1 and deliveries[0].name == file.name:
             deliveries[0].file_id = file_id
-        intake = self._intake(run, sources.UPLOAD)
+        intake = self._intake(run, file.source)
         judged = await self._judge(run, intake, deliveries, template_of, 0.0, JUDGING)
 
         async def settle(session: AsyncSession) -> None:
@@ -154,6 +154,8 @@ class IngestionWork:
         if found.state is None:
             return dict(before)
         after = dict(found.state)
+        if not found.deliveries and after == before:
+            return after
         done, share = part
 
         async def template_of(name: str) -> Template:

@@ -96,6 +96,9 @@ async def gather(source: SourceReading, after: State | None, limits: Limits, tel
                 found.is_last = True
                 break
             content = batch.content
+            if content is None:
+                found.state = batch.state
+                continue
             tell(content.name if isinstance(content, FileBatch) else content.stream, count)
             count += 1
             for delivery in await _delivered(source, content, limits):

@@ -18,7 +18,6 @@ from db.models import (
     Item,
     PlannedOrder,
     PlanningRun,
-    RejectedRow,
     Supplier,
 )
 
@@ -220,7 +219,8 @@ class CapacityOut(msgspec.Struct, frozen=True):
 
 
 class IngestRunOut(msgspec.Struct, frozen=True):
-    """One reading of one file: read = taken + merged + rejected."""
+    """One reading of one file or of rows: read = taken + merged + rejected. `parked` of the rejected wait for what they
+    refer to; `rerun_of` is the run whose rejected rows were read again."""
 
     id: uuid.UUID
     job_id: uuid.UUID
@@ -233,9 +233,11 @@ class IngestRunOut(msgspec.Struct, frozen=True):
     taken: int
     merged: int
     rejected: int
+    parked: int
     started_at: datetime
     finished_at: datetime
     error: str | None
+    rerun_of: uuid.UUID | None
 
 
 def ingest_run_out(run: IngestRun) -> IngestRunOut:
@@ -244,14 +246,9 @@ def ingest_run_out(run: IngestRun) -> IngestRunOut:
 
 
 class RejectedRowOut(msgspec.Struct, frozen=True):
-    """A row that was not taken and why."""
+    """A row that was not taken and why. `raw` is the row as it stood, by the headers of its file."""
 
     line: int
     field: str
     reason: str
     raw: str
-
-
-def rejected_row_out(row: RejectedRow) -> RejectedRowOut:
-    """A stored rejected row."""
-    return RejectedRowOut(row.line, row.field, row.reason, row.raw)

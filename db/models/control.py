@@ -136,6 +136,7 @@ class RejectedRow(Base):
 
     run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ingest_run.id", ondelete="CASCADE"), primary_key=True)
     line: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(unique=True, server_default=text("gen_random_uuid()"))
     field: Mapped[str]
     reason: Mapped[str]
     raw: Mapped[str]

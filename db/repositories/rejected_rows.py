@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from uuid_utils.compat import uuid7
 
 from db.copy import driver_of, stage
 from db.models import IngestRun, RejectedRow
 from db.paging import Order, Rows
 
-ORDER = Order({"line": RejectedRow.line}, "line", RejectedRow.line)
+IN_RUN = Order({"line": RejectedRow.line}, "line", RejectedRow.id)
+# Ids count on in time, and within a run in the order of its file.
+IN_ALL = Order({"id": RejectedRow.id}, "-id", RejectedRow.id)
 # So many are read again at once; what is left over waits for the next time.
 MOST_ROWS = 50_000
 
@@ -35,13 +38,43 @@ async def store(session: AsyncSession, run_id: uuid.UUID, rejected: pl.DataFrame
     driver = await driver_of(session)
     columns = ["line", "field", "reason", "raw", "parked"]
     rows = rejected.unique("line", keep="first", maintain_order=True)
-    records = [(run_id, *row) for row in rows.select(columns).iter_rows()]
-    await driver.copy_records_to_table("rejected_row", records=records, columns=["run_id", *columns])
+    records = [(run_id, uuid7(), *row) for row in rows.select(columns).iter_rows()]
+    await driver.copy_records_to_table("rejected_row", records=records, columns=["run_id", "id", *columns])
 
 
-def statement(run_id: uuid.UUID) -> Rows:
+def of_run(run_id: uuid.UUID) -> Rows:
     """Rejected rows that came from a run, or that it was the last to look at."""
-    return select(RejectedRow).where((RejectedRow.run_id == run_id) | (RejectedRow.judged_by == run_id))
+    return select(RejectedRow).where(_of_run(run_id))
+
+
+def _of_run(run_id: uuid.UUID) -> ColumnElement[bool]:
+    return or_(RejectedRow.run_id == run_id, RejectedRow.judged_by == run_id)
+
+
+def of_all(
+    *,
+    source: str | None = None,
+    mapping: str | None = None,
+    run_id: uuid.UUID | None = None,
+    state: str | None = None,
+    parked: bool | None = None,
+    search: str | None = None,
+) -> Rows:
+    """Rejected rows of all runs, each with its run, as far as the filters say."""
+    query = select(RejectedRow, IngestRun).join(IngestRun, IngestRun.id == RejectedRow.run_id)
+    wanted = {
+        IngestRun.source: source,
+        IngestRun.mapping: mapping,
+        RejectedRow.state: state,
+        RejectedRow.parked: parked,
+    }
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    if run_id is not None:
+        query = query.where(_of_run(run_id))
+    if search:
+        texts = (RejectedRow.reason, RejectedRow.raw, RejectedRow.field)
+        query = query.where(or_(*(column.icontains(search, autoescape=True) for column in texts)))
+    return query
 
 
 async def of_job(session: AsyncSession, job_id: uuid.UUID, limit: int) -> Sequence[RejectedRow]:
@@ -56,15 +89,27 @@ async def of_job(session: AsyncSession, job_id: uuid.UUID, limit: int) -> Sequen
     return (await session.execute(query)).scalars().all()
 
 
-async def find(session: AsyncSession, run_id: uuid.UUID, line: int, *, lock: bool = False) -> RejectedRow | None:
-    """One rejected row by its run and line."""
-    query = select(RejectedRow).where(RejectedRow.run_id == run_id, RejectedRow.line == line)
-    return (await session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+async def find(session: AsyncSession, row_id: uuid.UUID, *, lock: bool = False) -> tuple[RejectedRow, IngestRun] | None:
+    """One rejected row and the run it came from; `lock` holds the row until this transaction ends."""
+    query = of_all().where(RejectedRow.id == row_id)
+    found = (await session.execute(query.with_for_update(of=RejectedRow) if lock else query)).one_or_none()
+    return None if found is None else (found[0], found[1])
+
+
+async def dismiss(session: AsyncSession, ids: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
+    """Let open rows be; returns which of them were open."""
+    query = (
+        update(RejectedRow)
+        .where(RejectedRow.id.in_(ids), RejectedRow.state == "open")
+        .values(state="dismissed", revision=RejectedRow.revision + 1)
+        .returning(RejectedRow.id)
+    )
+    return (await session.execute(query)).scalars().all()
 
 
 async def open_of_run(session: AsyncSession, run_id: uuid.UUID) -> Sequence[RejectedRow]:
     """The open rows that came from a run, or that a run of rejected rows was the last to look at."""
-    query = statement(run_id).where(RejectedRow.state == "open").order_by(RejectedRow.run_id, RejectedRow.line)
+    query = of_run(run_id).where(RejectedRow.state == "open").order_by(RejectedRow.run_id, RejectedRow.line)
     return (await session.execute(query.limit(MOST_ROWS))).scalars().all()
 
 

@@ -132,7 +132,7 @@ async def transfer(
         stored = await merge.store()
         await _check_written(session, resource, rows, broken["line"])
         await (session.rollback() if dry_run else session.commit())
-    rejected = pl.concat([taken.ingested.rejected, _with_rows(taken.parsed, broken)]).sort("line")
+    rejected = pl.concat([taken.ingested.rejected.drop("parked"), _with_rows(taken.parsed, broken)]).sort("line")
     return TransferReport(
         read=taken.ingested.read,
         created=stored.created,

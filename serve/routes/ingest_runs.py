@@ -1,4 +1,4 @@
-"""Uploads, ingestion runs and rejected rows."""
+"""Uploads and ingestion runs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,13 @@ from actors.events import job_event
 from actors.owner import Connections
 from actors.uploads import start_upload
 from db.paging import fetch_page
-from db.repositories import rejected_rows, sources
+from db.repositories import sources
 from serve.job_schemas import JobOut, job_out
 from serve.mapping_schemas import MappingName, MappingOut
 from serve.parameters import Cursor, IdempotencyKey, Limit, text_parameter
 from serve.problems import ERRORS, Conflict, NotFound, TooLarge
 from serve.routes.mappings import every_mapping
-from serve.schemas import (
-    IngestRunOut,
-    Listing,
-    RejectedRowOut,
-    ingest_run_out,
-    rejected_row_out,
-)
+from serve.schemas import IngestRunOut, Listing, ingest_run_out
 from serve.security import OPERATOR, VIEWER, User
 
 
@@ -138,26 +132,8 @@ async def get_run(session: AsyncSession, run_id: RunId) -> IngestRunOut:
     return ingest_run_out(run)
 
 
-@get(
-    "/runs/{run_id:uuid}/rejected-rows",
-    opt=VIEWER,
-    responses=ERRORS,
-    operation_id="listRejectedRows",
-    summary="Rows not taken, and why",
-)
-async def list_rejected(
-    session: AsyncSession, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
-) -> Listing[RejectedRowOut]:
-    """Rejected rows in the order of the file."""
-    if await sources.find_run(session, run_id) is None:
-        raise NotFound(f"no ingestion run {run_id}")
-    query = rejected_rows.statement(run_id)
-    page = await fetch_page(session, query, rejected_rows.ORDER, sort=None, limit=limit, cursor=cursor)
-    return Listing([rejected_row_out(row[0]) for row in page.rows], page.next_cursor, page.total)
-
-
 router = Router(
     "/sources",
-    route_handlers=[list_mappings, upload, list_all_runs, list_runs, get_run, list_rejected],
+    route_handlers=[list_mappings, upload, list_all_runs, list_runs, get_run],
     tags=["Sources"],
 )

@@ -1,4 +1,4 @@
-"""Reads a source in a process that dies where it is told: a parent that has imported everything, a fork for each attempt.
+"""Reads a source in a process that dies where it is told: one that has imported everything forks for each attempt.
 
     python mortal_reader.py < lines of JSON {"attempt": {...}, "settings": {...}, "die_at": statement or null}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from own_stack import start_up
 
 from cluster.local.redis import free_port
 
@@ -49,32 +50,6 @@ def test_the_demo_prints_what_a_planner_wants_and_leaves_nothing_behind(tmp_path
         assert promised in ran.stdout, promised
     assert list(tmp_path.glob("fmrp-demo-*")) == []
     assert processes_of(str(tmp_path)) == []
-
-
-def start_up(data: Path, ports: tuple[int, int]) -> tuple[subprocess.Popen[str], str]:
-    """`fmrp up` in a process of its own, ready; with what it printed until then."""
-    environment = {
-        **os.environ,
-        "FMRP_DATA_DIR": str(data),
-        "FMRP_API_PORT": str(ports[0]),
-        "FMRP_DASHBOARD_PORT": str(ports[1]),
-        "PYTHONUNBUFFERED": "1",
-        "COLUMNS": "160",
-    }
-    started = subprocess.Popen(
-        [sys.executable, "-m", "fmrp", "up"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    assert started.stdout is not None
-    text = ""
-    for line in started.stdout:
-        text += line
-        if "Ctrl-C" in line:
-            return started, text
-    raise AssertionError(text)
 
 
 def test_a_killed_stack_is_cleared_away_and_its_data_found_again(tmp_path: Path) -> None:

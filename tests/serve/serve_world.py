@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -279,7 +280,7 @@ async def add_ingest_run(session: AsyncSession, file: str = "items.csv", source:
             "line": [9, 4, 7],
             "field": ["cost"] * 3,
             "reason": ["not a number"] * 3,
-            "raw": ["a;b"] * 3,
+            "raw": [json.dumps({"code": "A-100", "cost": "eighty"})] * 3,
             "parked": [False] * 3,
         }
     )

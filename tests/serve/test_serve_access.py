@@ -58,7 +58,7 @@ def routes(app: Litestar) -> Iterator[tuple[str, str, str]]:
 def filled(path: str) -> str:
     for name, value in SAMPLES.items():
         path = path.replace(f"{{{name}}}", value)
-    for name in ("job_id", "run_id", "schedule_id", "user_id", "key_id", "session_id"):
+    for name in ("job_id", "run_id", "row_id", "schedule_id", "user_id", "key_id", "session_id"):
         path = path.replace(f"{{{name}:uuid}}", str(uuid.uuid4()))
     assert "{" not in path, f"{path}: give this test a sample value"
     return path

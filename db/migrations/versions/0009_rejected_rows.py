@@ -23,6 +23,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ingest_run_rerun_of"), "ingest_run", ["rerun_of"])
     op.create_check_constraint(op.f("ck_ingest_run_parked"), "ingest_run", "parked <= rejected")
+    op.add_column(
+        "rejected_row", sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False)
+    )
+    op.create_unique_constraint(op.f("uq_rejected_row_id"), "rejected_row", ["id"])
     op.add_column("rejected_row", sa.Column("parked", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("rejected_row", sa.Column("state", sa.Text(), server_default="open", nullable=False))
     op.add_column("rejected_row", sa.Column("corrected", postgresql.JSONB(), nullable=True))
@@ -42,7 +46,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    for column in ("parked", "state", "corrected", "corrected_by", "judged_by", "revision"):
+    for column in ("id", "parked", "state", "corrected", "corrected_by", "judged_by", "revision"):
         op.drop_column("rejected_row", column)
     for column in ("parked", "numbers_are_plain", "rerun_of"):
         op.drop_column("ingest_run", column)

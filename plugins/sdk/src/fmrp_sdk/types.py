@@ -110,7 +110,10 @@ class RecordsBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A file or rows, and the state that holds once they are stored: reading from that state goes on after them."""
+    """A file or rows, and the state that holds once they are stored: reading from that state goes on after them.
 
-    content: FileBatch | RecordsBatch
+    Without content only the state moves on: past mails without attachments, say, that need not be looked at again.
+    """
+
+    content: FileBatch | RecordsBatch | None
     state: State

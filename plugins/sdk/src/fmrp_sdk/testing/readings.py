@@ -82,7 +82,7 @@ class Reader:
                 yield content.name, self._answer(run.content(content))
             except SkippableError:
                 return
-        else:
+        elif content is not None:
             import pyarrow as pa
 
             for row in pa.RecordBatchReader.from_stream(content.records).read_all().to_pylist():
