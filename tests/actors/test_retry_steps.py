@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planned_work import PlannedWork
 from queue_world import dispatching, get, owners_of, scalar, start, until, until_ended
-from sqlalchemy import text
 
 from actors import jobs, schedules
 from actors.owner import Connections
 from actors.retry import LONGEST_WAIT_S, GiveUp, Retry, asked_wait_s, decide
 from actors.retry_steps import Step, next_step
-from db.models import Job, Schedule
+from db.models import Job, Schedule, Source
 from fmrp_sdk import RetriableError
 
 STEPS = ("06:30", "07:00", "07:30")
@@ -135,10 +134,8 @@ def test_only_a_source_asks_to_be_left_alone() -> None:
 
 async def scheduled(connections: Connections, retry_steps: list[str] | None, kind: str = "ingest") -> Job:
     """Run a schedule's job of a source, as a person would, its next time being tomorrow."""
-    await start(connections, "day")  # makes the source
     async with connections.sessions.begin() as session:
-        await session.execute(text("DELETE FROM job WHERE parent_id IS NOT NULL"))
-        await session.execute(text("DELETE FROM job"))
+        session.add(Source(code="inbox", name="inbox", connector="folder"))
         schedule = Schedule(
             name="morning",
             kind=kind,
