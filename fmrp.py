@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -170,6 +171,18 @@ def drain(
             return await queue.drain(session, host=host)
 
     console.print(f"{_with_connections(ask)} dispatchers asked to drain")
+
+
+@app.command("mail-test")
+def mail_test() -> None:
+    """Send everybody in FMRP_MAIL_TO a mail, to see whether the FMRP_SMTP_* settings are right."""
+    from actors.mailer import send_test
+
+    with _explained():
+        results = asyncio.run(send_test(_settings()))
+    for recipient, problem in results.items():
+        console.print(f"{recipient}: {f'[red]{escape(problem)}[/red]' if problem else 'handed to the mail server'}")
+    raise typer.Exit(1 if any(results.values()) else 0)
 
 
 @app.command()

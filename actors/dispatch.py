@@ -30,6 +30,7 @@ from settings import Settings
 POLL_S = 0.5
 PAUSE_S = 0.5
 SCHEDULE_S = 1.0
+MAIL_S = 2.0
 
 State = Literal["starting", "serving", "draining", "stopped"]
 
@@ -81,6 +82,10 @@ class Dispatcher:
                     every(SCHEDULE_S, "schedules", self._start_due),
                 )
             ]
+            if self._settings.mail_recipients:
+                from actors.mailer import Mailer
+
+                tasks.append(asyncio.create_task(every(MAIL_S, "mails", Mailer(self._connections).send_due)))
             await self._claim_until_draining()
             await self._drain()
         finally:

@@ -77,7 +77,7 @@ class IngestionWork:
             if totals["files"]:  # a refused file is not read again: nothing new says nothing about it
                 finding = failure_alerts.refused_files(source, totals)
                 await alerts.settle_one(session, failure_alerts.REFUSED_FILES, source, finding)
-            await failure_alerts.job_succeeded(session, run.kind, run.parameters)
+            await failure_alerts.job_succeeded(session, run.kind, run.parameters, self._connections.settings)
 
         await run.finish(totals, describe(totals), store)
 

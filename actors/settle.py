@@ -23,6 +23,7 @@ from db.models.job import Job
 from db.repositories import jobs as repository
 from db.repositories import queue
 from db.repositories.queue import Claimed, Done
+from settings import Settings
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 LARGEST_BATCH = 500
@@ -154,7 +155,7 @@ class Settlement:
             traceback=outcome.traceback,
             failures=int(failed),
         )
-        await failure_alerts.job_ended(session, ended)
+        await failure_alerts.job_ended(session, ended, self._connections.settings)
         return _events(ended, *await flow.advance_parent(session, ended))
 
     async def _put_back(self, session: AsyncSession, job: Claimed, outcome: Outcome) -> Job | None:
@@ -192,24 +193,24 @@ class Settlement:
         current = await repository.get(session, job.id, lock=True)
         if current is None or current.attempts != job.attempts or current.state != "running":
             return []
-        return await give_back(session, current, reason, self._connections.settings.job_max_losses)
+        return await give_back(session, current, reason, self._connections.settings)
 
 
-async def give_back(session: AsyncSession, job: Job, reason: str, max_losses: int) -> list[Event]:
+async def give_back(session: AsyncSession, job: Job, reason: str, settings: Settings) -> list[Event]:
     """What becomes of a running job whose process is gone. `job` is locked; returns the events of what changed."""
     metrics.attempt_lost(job.kind)
     await repository.write_log(session, [_line(job, reason, "warning")])
     if job.cancel_requested:
         ended = await repository.finish(session, job.id, job.attempts, "cancelled", losses=1)
         return _events(ended, *await flow.advance_parent(session, ended))
-    match decide_loss(job.losses + 1, max_losses):
+    match decide_loss(job.losses + 1, settings.job_max_losses):
         case Retry(delay_s):
             waits = await repository.put_back(session, job.id, job.attempts, reason, delay_s=delay_s, losses=1)
             return _events(waits)
         case GiveUp():
             error = f"it took its worker down {job.losses + 1} times: {reason}; see the worker's log, mend, then retry"
             ended = await repository.finish(session, job.id, job.attempts, "held", error=error, losses=1)
-            await failure_alerts.job_ended(session, ended)
+            await failure_alerts.job_ended(session, ended, settings)
             return _events(ended, *await flow.advance_parent(session, ended))
 
 

@@ -20,7 +20,11 @@ def upgrade() -> None:
     op.create_table(
         "alert_mail",
         sa.Column("alert_id", sa.Uuid(), nullable=False),
-        sa.Column("number", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("about", sa.Text(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -28,12 +32,13 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.CheckConstraint("state in ('waiting', 'sent', 'dropped')", name=op.f("ck_alert_mail_state")),
+        sa.CheckConstraint("about in ('wrong', 'well')", name=op.f("ck_alert_mail_about")),
+        sa.CheckConstraint("state in ('waiting', 'sent', 'undeliverable')", name=op.f("ck_alert_mail_state")),
         sa.ForeignKeyConstraint(
             ["alert_id"], ["alert.id"], name=op.f("fk_alert_mail_alert_id_alert"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_mail")),
-        sa.UniqueConstraint("alert_id", "number", name=op.f("uq_alert_mail_alert_id_number")),
+        sa.UniqueConstraint("alert_id", "about", "recipient", name=op.f("uq_alert_mail_alert_id_about_recipient")),
     )
     waiting = sa.text("state = 'waiting'")
     op.create_index("ix_alert_mail_due_at", "alert_mail", ["due_at"], postgresql_where=waiting)
