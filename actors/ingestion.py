@@ -125,7 +125,7 @@ class IngestionWork:
                 await opened.settle(state)
             done, is_last = 0.0, False
             while not is_last:
-                found = await self._gather(run, opened, state, done)
+                found = await self._gather(run, intake, opened, state, done)
                 is_last = found.is_last
                 share = 0.95 - done if is_last else (0.95 - done) / 2
                 state = await self._take_round(run, source, intake, found, state, (done, share))
@@ -135,11 +135,14 @@ class IngestionWork:
                 if found.ended_by is not None:
                     raise found.ended_by
 
-    async def _gather(self, run: JobRun, opened: SourceReading, state: State, done: float) -> Round:
-        def tell(name: str, count: int) -> None:
-            run.report(done + (0.95 - done) / 2 * GATHERING * (1 - 0.9**count), "fetching", name)
+    async def _gather(self, run: JobRun, intake: Intake, opened: SourceReading, state: State, done: float) -> Round:
+        def tell(name: str, count: int, rows: int) -> None:
+            share = (0.95 - done) / 2 * GATHERING * (1 - 0.9**count)
+            run.report(done + share, "fetching", name, rows=intake.rows + rows)
 
-        return await gather(opened, state or None, self._limits, tell)
+        found = await gather(opened, state or None, self._limits, tell)
+        intake.rows += found.rows
+        return found
 
     async def _take_round(
         self,
@@ -208,6 +211,7 @@ class IngestionWork:
             begin, each = done + share * place / len(deliveries), share / len(deliveries)
             tell = partial(_tell, run, delivery.name, begin, each)
             judged.append(await intake.judge(delivery, template_of, tell))
+            run.report(begin + each, "reading", delivery.name, rows=intake.rows)
         return judged
 
 

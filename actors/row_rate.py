@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-WINDOW_S = 5.0
+# A source is read and stored by turns, some seconds each: a shorter look would see only one of the two.
+WINDOW_S = 20.0
 
 
 class RowRate:

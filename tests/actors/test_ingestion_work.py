@@ -231,9 +231,11 @@ async def test_an_attempt_after_a_crash_takes_every_row_once(
     real, seen = getattr(target, name), []
 
     async def dies(*args: Any, **kwargs: Any) -> Any:
-        seen.append(1)
-        if len(seen) == call:
-            raise Killed
+        # Progress is also stored beside the work, at times of its own: what counts is the one in the rows' transaction.
+        if name != "report_progress" or "stored" in args:
+            seen.append(1)
+            if len(seen) == call:
+                raise Killed
         return await real(*args, **kwargs)
 
     job = await start(connections, "ingest", {"source": source})

@@ -19,13 +19,13 @@ def test_work_that_counts_no_rows_has_no_rate() -> None:
 
 def test_a_steady_flow_and_a_stall_are_seen_as_they_are() -> None:
     rate = RowRate(0.0)
-    for tick in range(1, 41):
+    for tick in range(1, 121):
         rate.count(250 * tick)
         assert rate.current(tick / 4) == pytest.approx(1000.0)
-    stalled = [rate.current(10 + tick / 4) for tick in range(1, 30)]
+    stalled = [rate.current(30 + tick / 4) for tick in range(1, int(4 * WINDOW_S) + 2)]
     assert all(later <= earlier for earlier, later in pairwise(stalled))  # type: ignore[operator]
     assert stalled[-1] == 0.0
-    assert rate.overall(20.0) == 500.0
+    assert rate.overall(60.0) == 500.0
 
 
 @given(steps=st.lists(st.tuples(st.floats(0.05, 20), st.integers(0, 10**6)), min_size=1, max_size=60))
