@@ -12,7 +12,7 @@ from actors import failure_mails
 from actors.failure_mails import Failure, Mail, SourceFacts
 from actors.kinds import KINDS
 from db.models import IngestRun
-from db.models.job import DEAD_STATES, Job
+from db.models.job import DEAD_STATES, Job, source_of
 from db.repositories import alerts, jobs, mails, schedules, sources
 from db.repositories.alerts import Finding
 from settings import Settings
@@ -30,7 +30,7 @@ async def job_ended(session: AsyncSession, job: Job | None, settings: Settings) 
     if job is None or job.state not in DEAD_STATES:
         return
     reason = (job.error or job.state).partition("\n")[0]
-    source = _source_of(job.parameters)
+    source = job.source
     finding = Finding("critical", f"{job.kind} job {job.state}: {reason}", source)
     raised = await alerts.settle_one(session, JOB_FAILED, _subject(job.kind, job.parameters), finding)
     if raised is None or not settings.mail_recipients or not _is_mailed(job.kind, source):
@@ -44,7 +44,7 @@ async def job_succeeded(session: AsyncSession, kind: str, parameters: Mapping[st
     resolved = await alerts.settle_one(session, JOB_FAILED, _subject(kind, parameters), None)
     if resolved is None or not (told := await mails.told_of(session, resolved)):
         return
-    source = await _facts(session, _source_of(parameters))
+    source = await _facts(session, source_of(parameters))
     now = await jobs.clock(session)
     mail = failure_mails.well(kind, source, now, settings.time_zone, settings.people_url)
     await _put(session, resolved, "well", mail, told, settings)
@@ -67,7 +67,7 @@ async def _failure(session: AsyncSession, job: Job, settings: Settings) -> Failu
         at=job.finished_at or job.changed_at,
         requested_by=job.requested_by,
         is_held=job.state == "held",
-        source=await _facts(session, _source_of(job.parameters)),
+        source=await _facts(session, job.source),
         next_run_at=schedule.next_run_at if schedule is not None and schedule.enabled else None,
         time_zone=schedule.time_zone if schedule is not None else settings.time_zone,
     )
@@ -85,13 +85,8 @@ def _is_mailed(kind: str, source: str | None) -> bool:
     return kind in MAILED and (source is not None or not KINDS[kind].by_source)
 
 
-def _source_of(parameters: Mapping[str, Any]) -> str | None:
-    source = parameters.get("source")
-    return source if isinstance(source, str) else None
-
-
 def _subject(kind: str, parameters: Mapping[str, Any]) -> str:
-    source = _source_of(parameters)
+    source = source_of(parameters)
     return kind if source is None else f"{kind} {source}"
 
 

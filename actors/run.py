@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors import flow
 from actors.events import JobEvent, progress_event
 from actors.row_rate import RowRate
-from db.models.job import Job
+from db.models.job import Job, source_of
 from db.repositories import jobs as repository
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class JobRun:
             message=message,
             rate=fraction / elapsed if elapsed > 0 else None,
             eta_s=eta_s,
+            source=source_of(self.parameters),
             rows_per_s=rows_per_s,
             attempt=self.attempt,
         )

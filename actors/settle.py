@@ -19,7 +19,7 @@ from actors.events import Event, job_event, progress_event
 from actors.owner import Connections, Outcome, resolve
 from actors.retry import GiveUp, Retry, decide, decide_loss, is_passing
 from actors.retry_plan import NO_STEPS, retry_plan
-from db.models.job import Job
+from db.models.job import Job, source_of
 from db.repositories import jobs as repository
 from db.repositories import queue
 from db.repositories.queue import Claimed, Done
@@ -39,6 +39,7 @@ def state_event(job: Claimed, state: str, changed_at: datetime, **rest: Any) -> 
         job.parent_id,
         job.kind,
         state=state,
+        source=source_of(job.parameters),
         attempt=job.attempts,
         changed_at=changed_at,
         **rest,

@@ -83,6 +83,7 @@ class JobBoard:
             message=event.message,
             rate=event.rate,
             eta_s=event.eta_s,
+            source=event.source or old.source,
             rows_per_s=event.rows_per_s,
             error=event.error,
             started_at=(at if state == "running" else None) if restarted else old.started_at or _start(state, at),

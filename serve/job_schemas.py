@@ -68,8 +68,8 @@ class JobIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JobOut(msgspec.Struct, frozen=True):
-    """A job as it stands. `failures` are attempts that failed, `losses` attempts whose worker died; `rows_per_s` is how
-    fast it reads, or has read, where it counts rows."""
+    """A job as it stands. `failures` are attempts that failed, `losses` attempts whose worker died. Of one that reads a
+    source, `source` is its code and `rows_per_s` how fast it reads, or has read in its last attempt."""
 
     id: uuid.UUID
     kind: str
@@ -82,6 +82,7 @@ class JobOut(msgspec.Struct, frozen=True):
     failures: int
     losses: int
     max_attempts: int
+    source: str | None
     rows_per_s: float | None
     parameters: dict[str, Any]
     result: dict[str, Any] | None

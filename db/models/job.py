@@ -4,6 +4,7 @@ that run jobs, and the schedules that start them."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,12 @@ JOB_STATES = ("waiting", "running", "done", "failed", "held", "cancelled")
 DEAD_STATES = ("failed", "held")
 FINAL_STATES = ("done", *DEAD_STATES, "cancelled")
 MISSED_RUN_POLICIES = ("skip", "run_once", "run_all")
+
+
+def source_of(parameters: Mapping[str, Any]) -> str | None:
+    """The code of the source that a job with these parameters reads; None when it reads none."""
+    source = parameters.get("source")
+    return source if isinstance(source, str) else None
 
 
 class Job(Keyed, Base):
@@ -76,6 +83,11 @@ class Job(Keyed, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    @property
+    def source(self) -> str | None:
+        """The code of the source it reads."""
+        return source_of(self.parameters)
 
 
 class JobLog(Base):

@@ -68,7 +68,11 @@ async def test_a_running_reading_says_how_many_rows_a_second_come_in(
 
     async def live() -> list[float]:
         told = (await connections.events.replay("0-0", "+"))[0]
-        return [event.data.rows_per_s for event in told if event.type == "job.progressed" and event.data.rows_per_s]
+        return [
+            event.data.rows_per_s
+            for event in told
+            if event.type == "job.progressed" and event.data.source == "erp" and event.data.rows_per_s
+        ]
 
     async with dispatching(connections, owners_of(connections, work)):
         job = await start(connections, "ingest", {"source": "erp"})
