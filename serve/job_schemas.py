@@ -39,7 +39,7 @@ _FIELDS = (
 # What five fields can look like; that a range goes upwards and the day ever comes is checked afterwards.
 CRON = f"^{' '.join(_FIELDS)}\\Z"
 RetrySteps = Annotated[
-    list[Annotated[str, msgspec.Meta(pattern=RETRY_STEP)]],
+    list[Annotated[str, msgspec.Meta(pattern=RETRY_STEP, max_length=5)]],
     msgspec.Meta(
         max_length=20,
         description="When a job it started is tried again while its source is away: times of the day in the schedule's"
