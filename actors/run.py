@@ -119,6 +119,7 @@ class JobRun:
             yield
         finally:
             timer.cancel()
+            self._is_ending = True  # a driver that is just at work may lose the cancellation: then it ends by itself
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -141,6 +142,28 @@ async def test_a_new_attempt_begins_without_the_pace_of_the_one_before(connectio
         await repository.report_progress(session, old.id, old.attempts, 0.5, "reading", "", rows_per_s=9.5)
     assert (await get(connections, job.id)).rows_per_s == 9.5
     assert (await claim(connections, job.id)).rows_per_s is None
+
+
+async def test_a_cancellation_that_gets_lost_while_progress_is_stored_holds_up_no_end(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await run_of(connections, await claim(connections, (await start(connections, "plan")).id))
+    storing = asyncio.Event()
+
+    async def loses_it(*_: Any, **__: Any) -> bool:
+        storing.set()
+        with suppress(asyncio.CancelledError):  # as a driver does whose connection breaks at that moment
+            await asyncio.Event().wait()
+        return False
+
+    async def fails() -> None:
+        async with run.reporting():
+            await storing.wait()
+            raise ValueError("no calendar")
+
+    monkeypatch.setattr(repository, "report_progress", loses_it)
+    with pytest.raises(ValueError, match="no calendar"):
+        await asyncio.wait_for(fails(), 10)
 
 
 async def _with_progress(connections: Connections, job_id: Any) -> Any:
