@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -163,6 +165,18 @@ def drain(
             return await queue.drain(session, host=host)
 
     console.print(f"{with_connections(ask)} dispatchers asked to drain")
+
+
+@app.command("mail-test")
+def mail_test() -> None:
+    """Send everybody in FMRP_MAIL_TO a mail, to see whether the FMRP_SMTP_* settings are right."""
+    from actors.mailer import send_test
+
+    with explained():
+        results = asyncio.run(send_test(settings_or_exit()))
+    for recipient, problem in results.items():
+        console.print(f"{recipient}: {f'[red]{escape(problem)}[/red]' if problem else 'handed to the mail server'}")
+    raise typer.Exit(1 if any(results.values()) else 0)
 
 
 @app.command()

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -78,6 +78,37 @@ def _own_prefix(prefix: str) -> str:
     return prefix
 
 
+RETRY_STEP = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|[1-9][0-9]{0,3}[smh])\Z"
+"""A time of the day, or a delay in seconds, minutes or hours."""
+
+
+def checked_retry_step(step: str) -> str:
+    """The step itself.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.match(RETRY_STEP, step):
+        raise ValueError(f"retry_steps: expected a time like 06:30 or a delay like 30m, not {step!r}")
+    return step
+
+
+RetryStep = Annotated[str, AfterValidator(checked_retry_step)]
+
+
+_ADDRESS = re.compile(r"[^\s@<>,;:\"\\]+@[^\s@<>,;:\"\\]+", re.ASCII)
+
+
+def _mail_address(address: str) -> str:
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"expected an address like mrp@example.com, not {address!r}")
+    return address
+
+
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+MAIL_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+
+
 class Settings(BaseSettings):
     """What an operator may set. Secrets are `SecretStr`: they are never printed."""
 
@@ -123,6 +154,22 @@ class Settings(BaseSettings):
     )
     rate_limit_window_s: float = Field(default=10.0, gt=0, le=3600, description="Length of that window.")
     admin_email: str = "admin@example.com"
+    public_url: str | None = Field(
+        default=None, pattern=r"^https?://\S+$", description="The dashboard's address as people type it, for links."
+    )
+
+    smtp_host: str | None = Field(default=None, description="Mail server; without one no mails are sent.")
+    smtp_port: int | None = Field(default=None, ge=1, le=65535, description="By default 587, with `tls` 465, else 25.")
+    smtp_tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the way to the mail server is kept secret; `none` for one on this machine."
+    )
+    smtp_ca_file: Path | None = Field(default=None, description="Certificates to trust beside the system's (PEM).")
+    smtp_user: str | None = Field(default=None, description="Log-in at the mail server; without one none is tried.")
+    smtp_password: SecretStr | None = Field(default=None, validate_default=True)
+    mail_from: MailAddress = Field(default="mrp@localhost", description="Sender of mails.")
+    mail_to: tuple[MailAddress, ...] = Field(
+        default=(), validate_default=True, max_length=20, description="Who gets a mail when work has failed for good."
+    )
 
     upload_max_bytes: int = Field(
         default=64 << 20, ge=1024, le=1 << 30, description="Largest file or archive that is taken, from any source."
@@ -140,6 +187,11 @@ class Settings(BaseSettings):
     events_max_length: int = Field(default=20_000, ge=100, description="Events kept in the Redis stream for replay.")
     job_heartbeat_s: float = Field(default=6.0, ge=1.0, description="A worker silent for this long has died.")
     job_max_attempts: int = Field(default=4, ge=1, description="Passing failures after which a job is a dead letter.")
+    retry_steps: tuple[RetryStep, ...] = Field(
+        default=("30m", "30m", "30m"),
+        max_length=20,
+        description="When a schedule's reading of a source that is away is tried again: times like 06:30, or delays.",
+    )
     job_max_losses: int = Field(default=5, ge=1, description="Lost workers after which a job is held as the culprit.")
     job_capacity: int = Field(default=200, ge=1, description="Attempts a dispatcher has in hand at once.")
     job_retention_days: float = Field(default=30.0, gt=0, description="Days until ended jobs are deleted.")
@@ -148,6 +200,12 @@ class Settings(BaseSettings):
     forecast_retention_days: int = Field(default=730, ge=31, description="Days past its week a forecast row is kept.")
     restatement_days: int = Field(default=400, ge=31, description="Days demand stays out of TimescaleDB's columnstore.")
     owner_patience_s: float = Field(default=20.0, ge=1, description="Silence after which a busy actor is replaced.")
+    connector_idle_s: float = Field(
+        default=120.0, ge=1, description="Seconds after which an idle source's process ends."
+    )
+    connector_processes: int = Field(
+        default=4, ge=1, le=64, description="Processes kept for sources, the idle ones among them."
+    )
     drain_patience_s: float = Field(default=20.0, ge=0, description="Seconds a stopping dispatcher lets jobs end.")
     cluster: str = Field(default="", description="Name of a cluster of which never two are alive at once; else empty.")
     dispatchers: int = Field(default=1, ge=1, le=8, description="Dispatchers that serve the queue side by side.")
@@ -167,6 +225,33 @@ class Settings(BaseSettings):
     )
     trace_sample_ratio: float = Field(default=1.0, ge=0.0, le=1.0, description="Share of new traces that is exported.")
     metrics_interval_s: float = Field(default=5.0, gt=0.0, le=60.0, description="How often a process reports metrics.")
+
+    @field_validator("smtp_password")
+    @classmethod
+    def _has_both_or_neither(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if (password is None) != (info.data.get("smtp_user") is None):
+            raise ValueError("set FMRP_SMTP_USER and FMRP_SMTP_PASSWORD, or neither")
+        if password is not None and info.data.get("smtp_tls") == "none":
+            raise ValueError("it would cross the network readable: set FMRP_SMTP_TLS to starttls or tls")
+        return password
+
+    @field_validator("mail_to")
+    @classmethod
+    def _are_there(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("smtp_host") and not addresses:
+            raise ValueError('with a mail server, say who gets mails, such as ["planner@example.com"]')
+        return addresses
+
+    @property
+    def mail_recipients(self) -> tuple[str, ...]:
+        """Who gets mails; nobody where no mail server is set."""
+        return self.mail_to if self.smtp_host else ()
+
+    @property
+    def people_url(self) -> str:
+        """The dashboard's address without a slash at its end, for links."""
+        host = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+        return (self.public_url or f"http://{host}:{self.dashboard_port}").rstrip("/")
 
     @property
     def inbox_dir(self) -> Path:

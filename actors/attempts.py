@@ -53,11 +53,24 @@ class OwnerPort(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class OwnerFamily:
+    """Owners that are there only while they are needed, one for each name: `make` gives the port to one."""
+
+    make: Callable[[str], OwnerPort]
+
+
+Owners = Mapping[str, OwnerPort | OwnerFamily]
+"""Where jobs are worked on, by the owner of their kind."""
+
+
 @dataclass(eq=False)
 class InHand:
-    """One attempt: running, or stopping for a `reason` once there is one."""
+    """One attempt: running, or stopping for a `reason` once there is one. `owner` has the name `place`."""
 
     job: Claimed
+    place: str
+    owner: OwnerPort
     deadline: float
     reason: Reason | None = None
     task: asyncio.Task[None] | None = None
@@ -69,7 +82,7 @@ class Attempts:
 
     def __init__(
         self,
-        owners: Mapping[str, OwnerPort],
+        owners: Owners,
         settlement: Settlement,
         on_end: Callable[[], None],
         owner_patience_s: float,
@@ -91,7 +104,13 @@ class Attempts:
 
     def start(self, job: Claimed) -> None:
         """Call the job's owner."""
-        held = InHand(job, time.monotonic() + KINDS[job.kind].timeout_s)
+        kind = KINDS[job.kind]
+        place = kind.owner_of(job.parameters)
+        assert kind.owner is not None, f"{job.kind} is a parent and never waits"
+        assert place is not None
+        found = self._owners[kind.owner]
+        owner = found.make(place) if isinstance(found, OwnerFamily) else found
+        held = InHand(job, place, owner, time.monotonic() + kind.timeout_s)
         self._in_hand[job.id] = held
         held.task = asyncio.create_task(self._run(held))
 
@@ -128,39 +147,41 @@ class Attempts:
 
     async def watch(self) -> None:
         """Until cancelled: end what has run out of time, and replace owners that no longer answer."""
-        pings = [asyncio.create_task(self._watch_owner(name)) for name in self._owners]
+        pings: dict[str, asyncio.Task[None]] = {}
         try:
             while True:
                 await asyncio.sleep(WATCH_S)
                 now = time.monotonic()
+                pings = {place: ping for place, ping in pings.items() if not ping.done()}
                 for held in list(self._in_hand.values()):
                     if now > held.deadline:
                         self.stop(held.job.id, "timed out")
+                    if held.place not in pings:
+                        pings[held.place] = asyncio.create_task(self._watch_owner(held.place, held.owner))
         finally:
-            for ping in pings:
+            for ping in pings.values():
                 ping.cancel()
-            await asyncio.gather(*pings, return_exceptions=True)
+            await asyncio.gather(*pings.values(), return_exceptions=True)
 
-    async def _watch_owner(self, name: str) -> None:
-        """A blocked event loop answers nobody: its attempts would seem to run for ever."""
-        owner = self._owners[name]
+    async def _watch_owner(self, place: str, owner: OwnerPort) -> None:
+        """A blocked event loop answers nobody: its attempts would seem to run for ever. Ends when none are in hand."""
         while True:
             await asyncio.sleep(PING_S)
-            if not any(KINDS[held.job.kind].owner == name for held in self._in_hand.values()):
-                continue
+            if not any(held.place == place for held in self._in_hand.values()):
+                return
             try:
                 async with asyncio.timeout(self._owner_patience_s):
                     await owner.ping()
             except TimeoutError:
-                log.error("owner does not answer and is replaced", owner=name, patience_s=self._owner_patience_s)
-                await self._replace(name)
+                log.error("owner does not answer and is replaced", owner=place, patience_s=self._owner_patience_s)
+                await self._replace(place, owner)
             except Exception as error:  # noqa: BLE001 - it is dead or restarting; the calls in hand tell the same
-                log.warning("owner not reached", owner=name, reason=str(error))
+                log.warning("owner not reached", owner=place, reason=str(error))
 
     async def _run(self, held: InHand) -> None:
         job = held.job
         try:
-            outcome = await self._call(job)
+            outcome = await self._call(held)
             await self._settle(held, outcome)
         except Exception:
             # Not lost: the job stays this worker's on paper, and the next look at the books gives it back.
@@ -171,17 +192,16 @@ class Attempts:
             held.ended.set()
             self._on_end()
 
-    async def _call(self, job: Claimed) -> Outcome | Exception:
+    async def _call(self, held: InHand) -> Outcome | Exception:
         """The owner's outcome, or what tells that the owner is gone."""
-        owner = KINDS[job.kind].owner
-        assert owner is not None, f"{job.kind} is a parent and never waits"
+        job = held.job
         parent = str(job.parent_id) if job.parent_id else None
         with continued(job.trace_context, "dispatch", job=str(job.id), run=job.attempts, kind=job.kind):
             attempt = Attempt(str(job.id), job.attempts, job.kind, job.parameters, parent, traceparent())
             try:
-                return await self._owners[owner].run(attempt)
+                return await held.owner.run(attempt)
             except Exception as error:  # noqa: BLE001 - whatever it was: the attempt is lost, the job is not
-                log.warning("owner lost", job=str(job.id), run=job.attempts, owner=owner, reason=str(error))
+                log.warning("owner lost", job=str(job.id), run=job.attempts, owner=held.place, reason=str(error))
                 return error
 
     async def _settle(self, held: InHand, outcome: Outcome | Exception) -> None:
@@ -196,24 +216,21 @@ class Attempts:
         elif held.reason == "handed back":
             await self._settlement.hand_back(job)
         elif held.reason is None:
-            await self._settlement.lost(job, f"the {kind.owner} worker was lost: {type(outcome).__name__}")
+            await self._settlement.lost(job, f"the {held.place} worker was lost: {type(outcome).__name__}")
 
     async def _stop(self, held: InHand) -> None:
-        kind = KINDS[held.job.kind]
-        assert kind.owner is not None
-        owner = self._owners[kind.owner]
         with suppress(Exception):  # an owner that cannot be asked is gone, or will be replaced below
             async with asyncio.timeout(ASK_S):
-                await owner.cancel(str(held.job.id), held.job.attempts)
+                await held.owner.cancel(str(held.job.id), held.job.attempts)
         with suppress(TimeoutError):
-            async with asyncio.timeout(kind.cancel_grace_s):
+            async with asyncio.timeout(KINDS[held.job.kind].cancel_grace_s):
                 await held.ended.wait()
                 return
-        log.error("attempt does not stop: its process is replaced", job=str(held.job.id), owner=kind.owner)
-        await self._replace(kind.owner)
+        log.error("attempt does not stop: its process is replaced", job=str(held.job.id), owner=held.place)
+        await self._replace(held.place, held.owner)
 
-    async def _replace(self, owner: str) -> None:
+    async def _replace(self, place: str, owner: OwnerPort) -> None:
         try:
-            await self._owners[owner].replace()
+            await owner.replace()
         except Exception as error:  # noqa: BLE001 - it is gone already, which is what was wanted
-            log.warning("owner not replaced", owner=owner, reason=str(error))
+            log.warning("owner not replaced", owner=place, reason=str(error))

@@ -8,7 +8,6 @@ database, where another one finds it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ import asyncpg
 import structlog
 
 from actors import metrics, schedules
-from actors.attempts import Attempts, OwnerPort
+from actors.attempts import Attempts, Owners
 from actors.kinds import KINDS
 from actors.liveness import Membership, every
 from actors.owner import Connections
@@ -31,6 +30,7 @@ from settings import Settings
 POLL_S = 0.5
 PAUSE_S = 0.5
 SCHEDULE_S = 1.0
+MAIL_S = 2.0
 
 State = Literal["starting", "serving", "draining", "stopped"]
 
@@ -44,7 +44,7 @@ class Dispatcher:
         self,
         settings: Settings,
         connections: Connections,
-        owners: Mapping[str, OwnerPort],
+        owners: Owners,
         *,
         name: str = "dispatcher",
         actor: str = "",
@@ -53,7 +53,10 @@ class Dispatcher:
         self._settings = settings
         self._connections = connections
         self._kinds = {
-            kind.name: (kind.owner, kind.concurrency) for kind in KINDS.values() if kind.owner and kind.owner in owners
+            # What has a process of its own is nobody's neighbour (see `queue.claim`).
+            kind.name: (queue.NO_NEIGHBOURS if kind.by_source else kind.owner, kind.concurrency)
+            for kind in KINDS.values()
+            if kind.owner and kind.owner in owners
         }
         self._settlement = Settlement(connections)
         self._news = asyncio.Event()
@@ -79,6 +82,10 @@ class Dispatcher:
                     every(SCHEDULE_S, "schedules", self._start_due),
                 )
             ]
+            if self._settings.mail_recipients:
+                from actors.mailer import Mailer
+
+                tasks.append(asyncio.create_task(every(MAIL_S, "mails", Mailer(self._connections).send_due)))
             await self._claim_until_draining()
             await self._drain()
         finally:

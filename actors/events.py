@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 class JobData(msgspec.Struct, frozen=True, kw_only=True):
     """A job's state. `rate`: share done a second; `eta_s`: seconds left.
 
+    Of one that reads a source: the `source`'s code, and `rows_per_s`.
+
     `changed_at` orders the states of one job. Progress has none: it belongs to its `attempt` while that runs.
     """
 
@@ -55,6 +57,8 @@ class JobData(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     rate: float | None = None
     eta_s: float | None = None
+    source: str | None = None
+    rows_per_s: float | None = None
     error: str | None = None
     attempt: int | None = None
     changed_at: datetime | None = None
@@ -192,6 +196,8 @@ def job_event(job: Job, *, rate: float | None = None, eta_s: float | None = None
         message=job.message,
         rate=rate,
         eta_s=eta_s,
+        source=job.source,
+        rows_per_s=job.rows_per_s,
         error=job.error,
         attempt=job.attempts,
         changed_at=job.changed_at,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.job_sources import named_source
 from actors.kinds import KINDS, Stage
 from db.models.job import FINAL_STATES, Job
 from db.repositories import jobs as repository
@@ -32,7 +33,7 @@ async def stages_of(session: AsyncSession, kind: str, parameters: dict[str, Any]
 
 async def _fan(session: AsyncSession, stage: Stage, given: dict[str, Any]) -> list[dict[str, Any]]:
     if not stage.each_source or "source" in given:
-        return [given]
+        return [await named_source(session, KINDS[stage.kind], given)]
     return [{"source": code, **given} for code in await sources.readable_codes(session)]
 
 

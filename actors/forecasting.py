@@ -69,7 +69,7 @@ class ForecastingWork:
 
         async def store(session: AsyncSession) -> None:
             await forecasts.store(session, forecast_run, result.forecast, result.series, result.metrics)
-            await job_succeeded(session, run.kind, run.parameters)
+            await job_succeeded(session, run.kind, run.parameters, self._connections.settings)
 
         accuracy = _accuracy(result.metrics)
         await run.finish(

@@ -78,7 +78,7 @@ class IngestionWork:
             if totals["files"]:  # a refused file is not read again: nothing new says nothing about it
                 finding = failure_alerts.refused_files(source, totals)
                 await alerts.settle_one(session, failure_alerts.REFUSED_FILES, source, finding)
-            await failure_alerts.job_succeeded(session, run.kind, run.parameters)
+            await failure_alerts.job_succeeded(session, run.kind, run.parameters, self._connections.settings)
 
         await run.finish(totals, describe(totals), store)
 
@@ -126,7 +126,7 @@ class IngestionWork:
                 await at_source.settle(state)
             done, is_last = 0.0, False
             while not is_last:
-                found = await self._gather(run, at_source, state, done)
+                found = await self._gather(run, intake, at_source, state, done)
                 is_last = found.is_last
                 share = 0.95 - done if is_last else (0.95 - done) / 2
                 state = await self._take_round(run, source, intake, found, state, (done, share))
@@ -136,11 +136,14 @@ class IngestionWork:
                 if found.ended_by is not None:
                     raise found.ended_by
 
-    async def _gather(self, run: JobRun, at_source: SourceReading, state: State, done: float) -> Round:
-        def tell(name: str, count: int) -> None:
-            run.report(done + (0.95 - done) / 2 * GATHERING * (1 - 0.9**count), "fetching", name)
+    async def _gather(self, run: JobRun, intake: Intake, at_source: SourceReading, state: State, done: float) -> Round:
+        def tell(name: str, count: int, rows: int) -> None:
+            share = (0.95 - done) / 2 * GATHERING * (1 - 0.9**count)
+            run.report(done + share, "fetching", name, rows=intake.rows + rows)
 
-        return await gather(at_source, state or None, self._limits, tell)
+        found = await gather(at_source, state or None, self._limits, tell)
+        intake.rows += found.rows
+        return found
 
     async def _take_round(
         self,
@@ -209,6 +212,7 @@ class IngestionWork:
             begin, each = done + share * place / len(deliveries), share / len(deliveries)
             tell = partial(_tell, run, delivery.name, begin, each)
             judged.append(await intake.judge(delivery, template_of, tell))
+            run.report(begin + each, "reading", delivery.name, rows=intake.rows)
         return judged
 
 

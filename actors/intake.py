@@ -100,7 +100,7 @@ class Codes:
 
 
 class Intake:
-    """Judges and stores deliveries of one source for one attempt of a job."""
+    """Judges and stores deliveries of one source for one attempt of a job. `rows` have been read in it so far."""
 
     def __init__(self, run: JobRun, source: str, limits: Limits, rejected_share_alert: float) -> None:
         self._run = run
@@ -108,6 +108,7 @@ class Intake:
         self._limits = limits
         self._rejected_share_alert = rejected_share_alert
         self._codes = Codes(run.sessions)
+        self.rows = 0
 
     async def judge(self, delivery: Delivery, template_of: TemplateOf, tell: Progress) -> Judged:
         """Read a delivery with its mapping. What is wrong with it as a whole is its `error`: nothing is raised."""
@@ -125,6 +126,8 @@ class Intake:
                 with span("read", mapping=mapping.name, bytes=len(delivery.content)):
                     judged.taken = await self._run.in_thread(self._read, delivery, mapping, known, tell)
                 self._codes.add(judged.taken)
+                if delivery.records is None:  # rows of a stream were counted as they came
+                    self.rows += judged.taken.read
         except (IngestionError, UnknownMapping, BadDefinition) as error:
             log.warning("delivery refused", delivery=delivery.name, reason=str(error))
             judged.error = str(error)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from actors import flow
+from actors.job_sources import named_source
 from actors.kinds import KINDS
 from actors.telemetry import traceparent
 from db.models.job import DEAD_STATES, FINAL_STATES, Job
@@ -55,17 +56,18 @@ async def start(
 
     Raises:
         UnknownKind: `kind` is not one of `KINDS`.
+        UnknownSource, SourceOff: the source it names is not there, or switched off.
         NotAllowed: the idempotency key has started another kind of job, or one with other parameters.
     """
     definition = KINDS.get(kind)
     if definition is None:
         raise UnknownKind(f"kind: expected one of {', '.join(KINDS)}, not {kind!r}")
-    asked = parameters or {}
+    asked = await named_source(session, definition, parameters or {})
     key = definition.key(asked)
     job = Job(
         kind=kind,
         parameters=asked,
-        waiting_key=_waiting_key(key or kind, asked) if definition.coalesce else None,
+        waiting_key=_waiting_key(key or kind, asked) if definition.joins(asked) else None,
         running_key=key,
         requested_by=requested_by,
         idempotency_key=idempotency_key,
@@ -257,7 +259,7 @@ async def retry_dead(session: AsyncSession, *, kind: str | None = None, limit: i
 def _reset(job: Job, state: str, now: datetime) -> None:
     # Attempts go on counting: a run thought dead, back from an earlier attempt, must not pass for the new one.
     job.state = state
-    job.failures = job.losses = 0
+    job.failures = job.losses = job.retry_step = 0
     job.run_at = job.changed_at = now
     job.waiting_key = job.worker = None
     job.cancel_requested = False

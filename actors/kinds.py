@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from db.repositories.sources import UPLOAD
 
 if TYPE_CHECKING:
     from actors.owner import Connections, Work
 
 MAINTENANCE = "maintenance"
+SOURCE = "source"
+# What else somebody writes for a source's code names no actor.
+_CODE = re.compile(r"[\w-]{1,60}")
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,11 @@ class Kind:
     """One kind of job.
 
     `owner` is the name of the actor that runs it; None for a parent, which only leads through its `stages`.
-    With `coalesce`, a request made while an equal one still waits joins that one. `keyed` kinds run one at a time
-    (see `key`). At most `concurrency` jobs of the kind run at once in the whole system (0: any number). An attempt
-    that takes longer than `timeout_s` is ended; one that does not stop within `cancel_grace_s` of being asked loses
-    its process.
+    With `by_source` each source has an actor of its own (see `owner_of`), and no kind of another owner goes there.
+    With `coalesce`, a request made while an equal one still waits joins that one (see `joins`). `keyed` kinds run one
+    at a time (see `key`). At most `concurrency` jobs of the kind run at once in the whole system (0: any number). An
+    attempt that takes longer than `timeout_s` is ended; one that does not stop within `cancel_grace_s` of being asked
+    loses its process.
     """
 
     name: str
@@ -46,20 +53,33 @@ class Kind:
     concurrency: int = 0
     timeout_s: float = 3600.0
     cancel_grace_s: float = 10.0
+    by_source: bool = False
 
     def key(self, parameters: dict[str, Any]) -> str | None:
         """What must not run twice at once: the kind, and for an ingestion its source. None: nothing."""
         if not self.keyed:
             return None
-        if self.name == "ingest" and "source" in parameters:
-            return f"ingest:{parameters['source']}"
+        if self.by_source and "source" in parameters:
+            return f"{self.name}:{parameters['source']}"
         return self.name
+
+    def joins(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a request joins an equal one that waits. An upload never does: each brings a file of its own."""
+        return self.coalesce and (not self.by_source or "source" in parameters)
+
+    def owner_of(self, parameters: Mapping[str, Any]) -> str | None:
+        """Name of the actor for a job: `owner`, or one for each source (`source:inbox`); uploads share one."""
+        if not self.by_source:
+            return self.owner
+        code = parameters.get("source")
+        is_code = isinstance(code, str) and _CODE.fullmatch(code) is not None
+        return f"{self.owner}:{code if is_code else UPLOAD}"
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("ingest", owner="ingestion", coalesce=False, concurrency=4, timeout_s=1800.0),
+        Kind("ingest", owner=SOURCE, by_source=True, concurrency=4, timeout_s=1800.0),
         Kind("forecast", owner="forecasting"),
         Kind("plan", owner="planning", timeout_s=1800.0),
         Kind("tidy", owner=MAINTENANCE, timeout_s=900.0),
@@ -74,6 +94,11 @@ KINDS: dict[str, Kind] = {
 
 WORKS: dict[str, Callable[[Connections], Work]] = {}
 """Work that work modules bring, by owner."""
+
+
+def owner_families() -> set[str]:
+    """Owners of which there is one for each source."""
+    return {kind.owner for kind in KINDS.values() if kind.by_source and kind.owner is not None}
 
 
 def load_work_modules(names: Sequence[str]) -> None:

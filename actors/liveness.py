@@ -142,7 +142,7 @@ class Membership:
     async def _give_back(self, session: AsyncSession, jobs: Sequence[Job], reason: str) -> list[Event]:
         events: list[Event] = []
         for job in jobs:
-            events += await give_back(session, job, reason, self._connections.settings.job_max_losses)
+            events += await give_back(session, job, reason, self._connections.settings)
         if jobs:
             await queue.announce(session)
         return events

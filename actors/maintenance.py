@@ -7,19 +7,20 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.failure_alerts import job_succeeded
 from actors.kinds import MAINTENANCE
 from actors.owner import Connections
 from actors.run import JobRun
 from db import retention, rollups
-from db.repositories import jobs, tokens
+from db.repositories import jobs, mails, tokens
 from db.retention import Retention
 
 BATCH = 5000
 
 
 class MaintenanceWork:
-    """Deletes ended jobs, their logs and log-ins that are over by their age, in batches that hold no lock for long, and
-    old months of series."""
+    """Deletes ended jobs, their logs, mails and log-ins that are over by their age, in batches that hold no lock for
+    long, and old months of series."""
 
     name = MAINTENANCE
 
@@ -45,6 +46,7 @@ class MaintenanceWork:
         log_ins = await _in_batches(run, "refresh tokens and log-ins", remove_log_ins)
         async with run.sessions.begin() as session:
             lines = await jobs.remove_old_logs(session, days=settings.job_retention_days)
+            await mails.remove_old(session, days=settings.job_retention_days)
         wanted = Retention(
             forecast_days=settings.forecast_retention_days,
             job_event_days=settings.job_event_retention_days,
@@ -55,7 +57,11 @@ class MaintenanceWork:
             series = await retention.apply(await session.connection(), wanted, today)
         await rollups.refresh(self._connections.engine)
         result = {"jobs": removed, "log_lines": lines, "log_ins": log_ins, "series": series}
-        await run.finish(result, f"{removed:,} old jobs, {lines:,} log lines, {log_ins:,} ended log-ins deleted")
+
+        async def store(session: AsyncSession) -> None:
+            await job_succeeded(session, run.kind, run.parameters, settings)
+
+        await run.finish(result, f"{removed:,} old jobs, {lines:,} log lines, {log_ins:,} ended log-ins deleted", store)
 
 
 async def _in_batches(run: JobRun, what: str, remove: Callable[[AsyncSession], Awaitable[int]]) -> int:

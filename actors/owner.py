@@ -22,7 +22,7 @@ from actors.events import Event, EventStream, JobChanged, job_event
 from actors.kinds import load_work_modules
 from actors.observe import observed_attempt
 from actors.redact import redact_known
-from actors.retry import is_passing
+from actors.retry import asked_wait_s, is_passing
 from actors.run import Attempt, Cancelled, JobRun
 from db.engine import SessionFactory, create_engine, reading_factory, session_factory
 from db.models.job import FINAL_STATES, Job
@@ -35,13 +35,15 @@ log = structlog.get_logger(__name__)
 class Outcome(msgspec.Struct, frozen=True):
     """How an attempt ended. `passing` failures are worth another attempt.
 
-    A `done` attempt that stored its end itself says so; for another the dispatcher stores `result` and `message`.
+    `source_wait_s` is what `retry.asked_wait_s` says of the failure. A `done` attempt that stored its end itself says
+    so; for another the dispatcher stores `result` and `message`.
     """
 
     end: Literal["done", "failed", "cancelled", "superseded"]
     error: str | None = None
     traceback: str | None = None
     passing: bool = False
+    source_wait_s: float | None = None
     stored: bool = False
     result: dict[str, Any] = {}
     message: str = ""
@@ -179,7 +181,8 @@ class Owner:
             log.warning("attempt failed", kind=attempt.kind, reason=str(error), exc_info=error)
             # What a connector raises may tell the secrets it was given.
             trace = redact_known("".join(traceback.format_exception(error)))
-            return Outcome("failed", redact_known(str(error)) or type(error).__name__, trace, is_passing(error))
+            reason = redact_known(str(error)) or type(error).__name__
+            return Outcome("failed", reason, trace, is_passing(error), asked_wait_s(error))
         if run.ended is None:
             return Outcome("failed", f"the {self.work.name} work returned without ending its job")
         result, message = run.ended

@@ -67,7 +67,7 @@ class PlanningWork:
             await plans.store(session, planning_run, result.orders, result.capacity)
             await plan_details.store_stock_parameters(session, planning_run.id, result.stock_parameters)
             await alerts.settle(session, KINDS, found)
-            await job_succeeded(session, run.kind, run.parameters)
+            await job_succeeded(session, run.kind, run.parameters, self._connections.settings)
 
         message = f"{result.summary['orders']:,} orders, {result.summary['critical']:,} critical"
         await run.finish(result.summary, message, store)

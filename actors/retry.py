@@ -14,6 +14,8 @@ from fmrp_sdk import RetriableError
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
+# However long a source asks to be left alone.
+LONGEST_WAIT_S = 86_400.0
 
 # The world was away for a moment: a database restart, a lost link, a worker that died.
 _PASSING = (
@@ -29,9 +31,10 @@ _PASSING_SQLSTATES = {"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "533
 
 @dataclass(frozen=True)
 class Retry:
-    """Run again after `delay_s`."""
+    """Run again after `delay_s`; a retry step is used up when `takes_step`."""
 
     delay_s: float
+    takes_step: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,37 @@ def is_passing(error: BaseException) -> bool:
     return bool(getattr(error, "retriable", False))
 
 
-def decide(passing: bool, failures: int, max_attempts: int) -> Retry | GiveUp:
+def asked_wait_s(error: BaseException) -> float | None:
+    """How long a source that is away asked to be left alone (0 when it did not say); None for any other fault."""
+    if not isinstance(error, RetriableError):
+        return None
+    asked = error.retry_after_s or 0.0
+    return min(asked, LONGEST_WAIT_S) if asked > 0 else 0.0  # not a number is no time to wait either
+
+
+def decide(
+    passing: bool,
+    failures: int,
+    max_attempts: int,
+    *,
+    source_wait_s: float | None = None,
+    step_in_s: float | None = None,
+    used_steps: int = 0,
+) -> Retry | GiveUp:
     """After an attempt that failed; `failures` counts it. Only passing faults are tried again.
 
-    Exponential backoff with jitter between half and the whole of the delay.
+    A fault of our own is likely over in seconds: exponential backoff with jitter between half and the whole of the
+    delay, until `failures` reaches `max_attempts`; then the retry steps. A source that is away (`source_wait_s`, as
+    `asked_wait_s` tells) goes by the steps at once, where there are any, and is left alone for as long as it asked.
+    `step_in_s` is the time to the next step; None when none is left, or there are none.
     """
-    if not passing or failures >= max_attempts:
+    if not passing:
         return GiveUp()
-    return Retry(_delay_s(failures))
+    asked_s = source_wait_s or 0.0
+    has_steps = step_in_s is not None or used_steps > 0
+    if failures < max_attempts and (source_wait_s is None or not has_steps):
+        return Retry(max(_delay_s(failures), asked_s))
+    return GiveUp() if step_in_s is None else Retry(max(step_in_s, asked_s), takes_step=True)
 
 
 def decide_loss(losses: int, max_losses: int) -> Retry | GiveUp:

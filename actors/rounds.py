@@ -57,7 +57,7 @@ class Delivery:
 class Round:
     """Deliveries in the order they came and the state after them. `ended_by`: what ended the reading, if an error did.
 
-    `is_last`: there is no more, for whatever reason.
+    `is_last`: there is no more, for whatever reason. `rows` counts those of streams; files are not read yet.
     """
 
     deliveries: list[Delivery] = field(default_factory=list)
@@ -65,6 +65,7 @@ class Round:
     ended_by: ConnectorError | None = None
     is_last: bool = False
     bytes: int = 0
+    rows: int = 0
 
     def add(self, delivery: Delivery) -> None:
         """One more file, or rows; rows of the stream that came just before are one delivery with them."""
@@ -74,16 +75,18 @@ class Round:
         else:
             self.deliveries.append(delivery)
         self.bytes += len(delivery.content)
+        self.rows += 0 if delivery.records is None else delivery.records.height
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to store it."""
-        rows = sum(each.records.height for each in self.deliveries if each.records is not None)
-        return self.bytes >= MOST_BYTES or len(self.deliveries) >= MOST_FILES or rows >= MOST_ROWS
+        return self.bytes >= MOST_BYTES or len(self.deliveries) >= MOST_FILES or self.rows >= MOST_ROWS
 
 
-async def gather(source: SourceReading, after: State | None, limits: Limits, tell: Callable[[str, int], None]) -> Round:
-    """The next round after a state. `tell` hears of each batch: its name, and how many came before it.
+async def gather(
+    source: SourceReading, after: State | None, limits: Limits, tell: Callable[[str, int, int], None]
+) -> Round:
+    """The next round after a state. `tell` hears of each batch: its name, and how many batches and rows came before it.
 
     A snapshot is never cut: its rows are stored together, as only then is it known what is gone. A connector's error
     ends the round, not what came before it.
@@ -101,7 +104,7 @@ async def gather(source: SourceReading, after: State | None, limits: Limits, tel
             if content is None:
                 found.state = batch.state
                 continue
-            tell(content.name if isinstance(content, FileBatch) else content.stream, count)
+            tell(content.name if isinstance(content, FileBatch) else content.stream, count, found.rows)
             count += 1
             for delivery in await _delivered(source, content, limits):
                 found.add(delivery)

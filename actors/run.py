@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors import flow
 from actors.events import JobEvent, progress_event
 from actors.redact import redact_known
-from db.models.job import Job
+from actors.row_rate import RowRate
+from db.models.job import Job, source_of
 from db.repositories import jobs as repository
 
 if TYPE_CHECKING:
@@ -67,9 +68,12 @@ class JobRun:
         self._stop: Exception | None = None
         self._is_ending = False
         self._started = time.monotonic()
+        self._rate = RowRate(self._started)
 
-    def report(self, fraction: float, step: str, message: str = "") -> None:
+    def report(self, fraction: float, step: str, message: str = "", *, rows: int | None = None) -> None:
         """Say how far the work is (0..1). Cheap: only the newest report is sent, at most four times a second.
+
+        `rows`: how many are through in this attempt, all in all. From them come the rows a second of events and job.
 
         Raises:
             Cancelled: the job was cancelled.
@@ -78,6 +82,8 @@ class JobRun:
         if self._stop is not None:
             raise self._stop
         self._latest = (min(max(fraction, 0.0), 1.0), step, redact_known(message))
+        if rows is not None:
+            self._rate.count(rows)
 
     def log(self, message: str, level: Literal["info", "warning", "error"] = "info") -> None:
         """Write a line into the job's log, kept with the job."""
@@ -114,26 +120,29 @@ class JobRun:
             yield
         finally:
             timer.cancel()
+            self._is_ending = True  # a driver that is just at work may lose the cancellation: then it ends by itself
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._store_lines()
 
     async def _send_reports(self) -> None:
-        sent, stored_at = (0.0, "", ""), 0.0  # a report made before this task began is news too
+        sent: tuple[tuple[float, str, str], int | None] = ((0.0, "", ""), None)
+        stored_at = 0.0  # a report made before this task began is news too
         while not self._is_ending:  # a report that overtook the end would show a finished job as running
             now = time.monotonic()
-            if self._latest != sent:
-                sent = self._latest
+            rows_per_s = self._rate.current(now)
+            if (self._latest, self._rate.rows) != sent:
+                sent = self._latest, self._rate.rows
                 parent = [self._parent_event(self._parent)] if self._parent is not None else []
-                await self._connections.tell([self._progress_event(), *parent])
+                await self._connections.tell([self._progress_event(rows_per_s), *parent])
             if now - stored_at >= ROW_INTERVAL_S:
                 stored_at = now
-                await self._store_progress()
+                await self._store_progress(rows_per_s)
                 await self._store_lines()
             await asyncio.sleep(EVENT_INTERVAL_S)
 
-    def _progress_event(self) -> JobEvent:
+    def _progress_event(self, rows_per_s: float | None) -> JobEvent:
         fraction, step, message = self._latest
         elapsed = time.monotonic() - self._started
         eta_s = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
@@ -148,6 +157,8 @@ class JobRun:
             message=message,
             rate=fraction / elapsed if elapsed > 0 else None,
             eta_s=eta_s,
+            source=source_of(self.parameters),
+            rows_per_s=rows_per_s,
             attempt=self.attempt,
         )
 
@@ -167,11 +178,14 @@ class JobRun:
             attempt=parent.attempts,
         )
 
-    async def _store_progress(self) -> None:
+    async def _store_progress(self, rows_per_s: float | None = None) -> None:
         try:
             async with self.sessions.begin() as session:
-                if await repository.report_progress(session, self.job_id, self.attempt, *self._latest):
-                    self.stop()
+                wanted = await repository.report_progress(
+                    session, self.job_id, self.attempt, *self._latest, rows_per_s=rows_per_s
+                )
+            if wanted:
+                self.stop()
         except repository.Superseded as superseded:
             self._stop = superseded
         except Exception as error:  # noqa: BLE001 - progress is a courtesy; the work's own writes will meet the fault
@@ -205,7 +219,15 @@ class JobRun:
             return
         async with self.sessions.begin() as session:
             await store(session)
-            job = await repository.finish(session, self.job_id, self.attempt, "done", result=result, message=message)
+            job = await repository.finish(
+                session,
+                self.job_id,
+                self.attempt,
+                "done",
+                result=result,
+                message=message,
+                rows_per_s=self._rate.overall(time.monotonic()),
+            )
             changed = [job, *await flow.advance_parent(session, job)]
         self.is_stored = True
         await self._connections.tell(changed)

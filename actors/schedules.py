@@ -4,15 +4,14 @@ the jobs. A schedule's next time moves in the transaction that starts its job, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 import structlog
-from cronsim import CronSim, CronSimError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import jobs
+from actors.cron import next_runs
+from actors.job_sources import SourceOff
 from actors.owner import Connections
 from actors.telemetry import span
 from db.models.job import Job, Schedule
@@ -26,10 +25,6 @@ MOST_MISSED_RUNS = 100
 log = structlog.get_logger(__name__)
 
 
-class BadCron(ValueError):
-    """Not a cron expression, or one that is never due."""
-
-
 @dataclass(frozen=True)
 class Due:
     """What a schedule asks for now: how many runs to start, how many times were missed and let go, and when next."""
@@ -37,26 +32,6 @@ class Due:
     runs: int
     skipped: int
     next_run_at: datetime
-
-
-def next_runs(cron: str, time_zone: str, after: datetime, count: int = 1) -> list[datetime]:
-    """The next `count` times (UTC) after a moment.
-
-    Five fields as in Debian's cron. Where clocks are set forward, a time that does not exist runs right after the gap;
-    where they are set back, a time that comes twice runs once.
-
-    Raises:
-        BadCron: naming the fault.
-    """
-    try:
-        found = [
-            moment.astimezone(UTC) for moment in islice(CronSim(cron, after.astimezone(ZoneInfo(time_zone))), count)
-        ]
-    except CronSimError as error:
-        raise BadCron(f"cron: {error}; expected five fields like '0 6 * * 1-5'") from error
-    if not found:
-        raise BadCron(f"cron: {cron!r} is never due")
-    return found
 
 
 def due(cron: str, time_zone: str, missed_runs: str, next_run_at: datetime, now: datetime) -> Due:
@@ -99,8 +74,10 @@ async def _start(session: AsyncSession, schedule: Schedule, now: datetime, max_a
                 started += (await run_now(session, schedule, f"schedule {schedule.name}", max_attempts))[1]
         if decision.skipped:
             schedule.last_error = f"{decision.skipped} missed times were skipped"
+    except SourceOff as error:
+        schedule.last_error = f"this time was skipped: {error}"
     except ValueError as error:
-        # A kind or zone that is no more: said on the schedule, which rests until somebody mends it.
+        # A source, kind or zone that is no more: said on the schedule, which rests until somebody mends it.
         log.error("schedule cannot run", schedule=schedule.name, reason=str(error))
         schedule.last_error, schedule.next_run_at = str(error), None
     return started

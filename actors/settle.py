@@ -18,10 +18,12 @@ from actors import failure_alerts, flow, metrics
 from actors.events import Event, job_event, progress_event
 from actors.owner import Connections, Outcome, resolve
 from actors.retry import GiveUp, Retry, decide, decide_loss, is_passing
-from db.models.job import Job
+from actors.retry_plan import NO_STEPS, retry_plan
+from db.models.job import Job, source_of
 from db.repositories import jobs as repository
 from db.repositories import queue
 from db.repositories.queue import Claimed, Done
+from settings import Settings
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 LARGEST_BATCH = 500
@@ -37,6 +39,7 @@ def state_event(job: Claimed, state: str, changed_at: datetime, **rest: Any) -> 
         job.parent_id,
         job.kind,
         state=state,
+        source=source_of(job.parameters),
         attempt=job.attempts,
         changed_at=changed_at,
         **rest,
@@ -140,23 +143,8 @@ class Settlement:
         failed = outcome.end == "failed"
         if failed:
             await repository.write_log(session, [_line(job, outcome.traceback or outcome.error or "failed")])
-            match decide(outcome.passing, job.failures + 1, job.max_attempts):
-                case Retry(delay_s):
-                    metrics.job_retried(job.kind)
-                    reason = f"will retry: {outcome.error}"
-                    return _events(
-                        await repository.put_back(
-                            session,
-                            job.id,
-                            job.attempts,
-                            reason,
-                            delay_s=delay_s,
-                            failures=1,
-                            traceback=outcome.traceback,
-                        )
-                    )
-                case GiveUp():
-                    pass
+            if (waits := await self._put_back(session, job, outcome)) is not None:
+                return _events(waits)
         ended = await repository.finish(
             session,
             job.id,
@@ -168,31 +156,62 @@ class Settlement:
             traceback=outcome.traceback,
             failures=int(failed),
         )
-        await failure_alerts.job_ended(session, ended)
+        await failure_alerts.job_ended(session, ended, self._connections.settings)
         return _events(ended, *await flow.advance_parent(session, ended))
+
+    async def _put_back(self, session: AsyncSession, job: Claimed, outcome: Outcome) -> Job | None:
+        """Let a failed job wait for its next attempt; None when there is to be none."""
+        plan = await retry_plan(session, job.id, self._connections.settings) if outcome.passing else NO_STEPS
+        match decide(
+            outcome.passing,
+            job.failures + 1,
+            job.max_attempts,
+            source_wait_s=outcome.source_wait_s,
+            step_in_s=plan.in_s,
+            used_steps=plan.used,
+        ):
+            case GiveUp():
+                return None
+            case Retry(delay_s, takes_step):
+                pass
+        when = f" {plan.told(delay_s)}" if takes_step else ""
+        waits = await repository.put_back(
+            session,
+            job.id,
+            job.attempts,
+            f"will retry{when}: {outcome.error}",
+            delay_s=delay_s,
+            failures=1,
+            traceback=outcome.traceback,
+            retry_step=plan.used_then if takes_step else None,
+        )
+        if waits is None:
+            raise repository.Superseded(f"job {job.id} attempt {job.attempts}")
+        metrics.job_retried(job.kind)
+        return waits
 
     async def _write_lost(self, session: AsyncSession, job: Claimed, reason: str) -> list[Event]:
         current = await repository.get(session, job.id, lock=True)
         if current is None or current.attempts != job.attempts or current.state != "running":
             return []
-        return await give_back(session, current, reason, self._connections.settings.job_max_losses)
+        return await give_back(session, current, reason, self._connections.settings)
 
 
-async def give_back(session: AsyncSession, job: Job, reason: str, max_losses: int) -> list[Event]:
+async def give_back(session: AsyncSession, job: Job, reason: str, settings: Settings) -> list[Event]:
     """What becomes of a running job whose process is gone. `job` is locked; returns the events of what changed."""
     metrics.attempt_lost(job.kind)
     await repository.write_log(session, [_line(job, reason, "warning")])
     if job.cancel_requested:
         ended = await repository.finish(session, job.id, job.attempts, "cancelled", losses=1)
         return _events(ended, *await flow.advance_parent(session, ended))
-    match decide_loss(job.losses + 1, max_losses):
+    match decide_loss(job.losses + 1, settings.job_max_losses):
         case Retry(delay_s):
             waits = await repository.put_back(session, job.id, job.attempts, reason, delay_s=delay_s, losses=1)
             return _events(waits)
         case GiveUp():
             error = f"it took its worker down {job.losses + 1} times: {reason}; see the worker's log, mend, then retry"
             ended = await repository.finish(session, job.id, job.attempts, "held", error=error, losses=1)
-            await failure_alerts.job_ended(session, ended)
+            await failure_alerts.job_ended(session, ended, settings)
             return _events(ended, *await flow.advance_parent(session, ended))
 
 

@@ -1,4 +1,5 @@
-"""The one file that knows both our plain classes and Ray: actors, their names, and how they find each other.
+"""Where our plain classes meet Ray: actors, their names, and how they find each other. Those of sources, which come and
+go, are in `source_actors`; no other file of this room knows Ray.
 
 Every worker process imports this module first, so what only one of them needs is imported where it is built.
 """
@@ -16,9 +17,9 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
 from actors import metrics
-from actors.attempts import OwnerPort
+from actors.attempts import OwnerFamily, OwnerPort
 from actors.dispatch import Dispatcher
-from actors.kinds import KINDS, MAINTENANCE, WORKS, load_work_modules
+from actors.kinds import KINDS, MAINTENANCE, SOURCE, WORKS, load_work_modules, owner_families
 from actors.maintenance import MaintenanceWork
 from actors.observe import observe_connections, observed_call, start_observing
 from actors.owner import Connections, Outcome, Owner, Work
@@ -109,8 +110,8 @@ def _forecaster_runs() -> bool:
 
 
 def build_work(name: str, connections: Connections) -> Work:
-    """The work of an owning actor by its name."""
-    if name == "ingestion":
+    """The work of an owning actor by its name, or by that of its family."""
+    if name == SOURCE:
         from actors.ingestion import IngestionWork
 
         return IngestionWork(connections)
@@ -130,11 +131,13 @@ class OwnerActor:
 
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an actor's constructor
         settings = load()
-        start_observing(settings, name)
+        # One of a family goes by the family's name: what it counts is public, and there are any number of sources.
+        process = name.partition(":")[0]
+        start_observing(settings, process)
         step_back()
-        connections = Connections(settings, name)
+        connections = Connections(settings, process)
         self._reporter = observe_connections(connections.engine, connections.redis, settings)
-        self._owner = Owner(build_work(name, connections), connections)
+        self._owner = Owner(build_work(process, connections), connections)
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Run one attempt of a job."""
@@ -149,16 +152,12 @@ class OwnerActor:
         return {"pid": os.getpid(), "in_hand": dict(self._owner.in_hand)}
 
 
-class IngestionActor(OwnerActor):
+class ForecastingActor(OwnerActor):
     """Named apart from the others so that a process list tells which is which."""
 
 
-class ForecastingActor(OwnerActor):
-    """See `IngestionActor`."""
-
-
 class PlanningActor(OwnerActor):
-    """See `IngestionActor`."""
+    """See `ForecastingActor`."""
 
 
 class WorkModuleActor(OwnerActor):
@@ -166,7 +165,6 @@ class WorkModuleActor(OwnerActor):
 
 
 OWNERS: dict[str, type[OwnerActor]] = {
-    "ingestion": IngestionActor,
     "forecasting": ForecastingActor,
     "planning": PlanningActor,
 }
@@ -287,10 +285,20 @@ def _draining_nodes() -> Mapping[str, int]:
     return nodes
 
 
-def _owners(connections: Connections) -> dict[str, OwnerPort]:
-    owners: dict[str, OwnerPort] = {name: RayOwner(name) for name in (*OWNERS, *WORKS)}
+def _owners(connections: Connections) -> dict[str, OwnerPort | OwnerFamily]:
+    from actors.source_actors import SourceOwners
+
+    owners: dict[str, OwnerPort | OwnerFamily] = {name: RayOwner(name) for name in single_owners()}
+    for family in owner_families():
+        owners[family] = OwnerFamily(SourceOwners(connections.settings.connector_processes).port)
     owners[MAINTENANCE] = Owner(MaintenanceWork(connections), connections)
     return owners
+
+
+def single_owners() -> dict[str, type[OwnerActor]]:
+    """The owning actors that are always there: ours, and those of work modules."""
+    families = owner_families()
+    return OWNERS | {name: WorkModuleActor for name in WORKS if name not in families}
 
 
 def dispatcher_names(settings: Settings) -> list[str]:
@@ -306,12 +314,12 @@ def start_dispatcher(name: str) -> Any:
 def start_actors() -> list[Any]:
     """Create the owning actors and the dispatchers, or find them running; returns their handles, dispatchers last.
 
-    They are detached: the process that started them may go, the actors stay with the cluster.
+    Those of sources are made by the dispatchers when there is something to do. The others are detached: the process
+    that started them may go, the actors stay with the cluster.
     """
     settings = load()
     load_work_modules(settings.work_modules)
-    owners = {**OWNERS, **dict.fromkeys(WORKS, WorkModuleActor)}
-    handles = [ray.remote(actor).options(name=name, **OPTIONS).remote(name) for name, actor in owners.items()]
+    handles = [ray.remote(actor).options(name=name, **OPTIONS).remote(name) for name, actor in single_owners().items()]
     handles += [start_dispatcher(name) for name in dispatcher_names(settings)]
     ray.get([handle.ping.remote() for handle in handles], timeout=120)
     return handles

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -16,9 +17,10 @@ from ray import serve
 from ray.exceptions import RayError
 
 from actors.events import Draining, DrainingData
-from actors.kinds import WORKS, load_work_modules
+from actors.kinds import load_work_modules, owner_families
 from actors.owner import Connections
-from actors.wiring import NAMESPACE, OWNERS, dispatcher_names, start_dispatcher
+from actors.source_actors import source_actors
+from actors.wiring import NAMESPACE, dispatcher_names, single_owners, start_dispatcher
 from cluster.local.stack import StackError
 from serve.deployments import API_APP, API_PREFIX, api
 from settings import Settings
@@ -41,8 +43,10 @@ def rolling_restart(settings: Settings, say: Say) -> None:
     say("Restarting the API: a new replica first, then the old one goes")
     asyncio.run(_tell_sockets(settings))
     serve.run(api, name=API_APP, route_prefix=API_PREFIX)
-    for name in (*OWNERS, *WORKS):
+    for name in single_owners():
         _restart_owner(name, settings.drain_patience_s, say)
+    for name in (name for family in owner_families() for name in source_actors(family)):
+        _end_source_actor(name, settings.drain_patience_s, say)
 
 
 async def _tell_sockets(settings: Settings) -> None:
@@ -79,6 +83,18 @@ def _restart_owner(name: str, patience_s: float, say: Say) -> None:
         time.sleep(LOOK_S)
     ray.kill(owner, no_restart=False)
     _await(name, old["pid"])
+
+
+def _end_source_actor(name: str, patience_s: float, say: Say) -> None:
+    """Once it has nothing in hand; the next job of its source makes it anew. What still runs then begins anew."""
+    say(f"Ending {name}")
+    deadline = time.monotonic() + patience_s
+    with suppress(RayError, ValueError):  # it is gone, by itself or by what was asked of it
+        actor = ray.get_actor(name, namespace=NAMESPACE)
+        while time.monotonic() < deadline:
+            ray.get(actor.leave.remote(), timeout=PATIENCE_S)
+            time.sleep(LOOK_S)
+        ray.kill(actor)
 
 
 def _await(name: str, old_pid: int | None) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class Job(msgspec.Struct, frozen=True):
     error: Any = None
     rate: float | None = None
     eta_s: float | None = None
+    source: str | None = None
+    rows_per_s: float | None = None
     changed_at: datetime | None = None
 
     @property
@@ -276,6 +278,8 @@ class JobEvent(msgspec.Struct, frozen=True):
     message: str | None = None
     rate: float | None = None
     eta_s: float | None = None
+    source: str | None = None
+    rows_per_s: float | None = None
     error: Any = None
     attempt: int | None = None
     changed_at: datetime | None = None

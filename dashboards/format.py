@@ -97,6 +97,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02d} min"
 
 
+def pace(rows_per_s: float | None, seconds_left: float | None) -> str:
+    """How a running job gets on: rows a second where it counts rows, and the time left; empty when neither is known."""
+    rows = f"{number(rows_per_s)} rows/s" if rows_per_s is not None else ""
+    left = f"about {duration(seconds_left)} left" if seconds_left else ""
+    return " · ".join(part for part in (rows, left) if part)
+
+
 def elapsed(started: datetime | None, finished: datetime | None, now: datetime) -> float | None:
     """Seconds a job has run or ran, None before it started."""
     return None if started is None else ((utc(finished or now)) - utc(started)).total_seconds()

@@ -83,6 +83,8 @@ class JobBoard:
             message=event.message,
             rate=event.rate,
             eta_s=event.eta_s,
+            source=event.source or old.source,
+            rows_per_s=event.rows_per_s,
             error=event.error,
             started_at=(at if state == "running" else None) if restarted else old.started_at or _start(state, at),
             finished_at=finished if restarted or old.finished_at is None else old.finished_at,

@@ -263,6 +263,8 @@ WORDS: dict[str, Any] = {
     "failures": 0,
     "losses": 0,
     "max_attempts": 4,
+    "rows_per_s": 12500.0,
+    "retry_steps": ["06:30", "07:00", "07:30"],
     "priority": 0,
     "TermOut.priority": 1,
     "delay_s": 0.0,

@@ -12,6 +12,7 @@ from actors.kinds import Kind
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.series import JobEvent
 from serve.parameters import Name, Options, choice, in_utc
+from settings import RETRY_STEP
 
 JobState = Literal["waiting", "running", "done", "failed", "held", "cancelled"]
 MissedRuns = Literal["skip", "run_once", "run_all"]
@@ -37,6 +38,14 @@ _FIELDS = (
 )
 # What five fields can look like; that a range goes upwards and the day ever comes is checked afterwards.
 CRON = f"^{' '.join(_FIELDS)}\\Z"
+RetrySteps = Annotated[
+    list[Annotated[str, msgspec.Meta(pattern=RETRY_STEP, max_length=5)]],
+    msgspec.Meta(
+        max_length=20,
+        description="When a job it started is tried again while its source is away: times of the day in the schedule's"
+        " zone (`06:30`), or delays (`30m`). Null: as the settings say for sources; empty: only within seconds.",
+    ),
+]
 Attempts = Annotated[int, msgspec.Meta(ge=1, le=20)]
 
 
@@ -59,7 +68,8 @@ class JobIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JobOut(msgspec.Struct, frozen=True):
-    """A job as it stands. `failures` are attempts that failed, `losses` attempts whose worker died."""
+    """A job as it stands. `failures` are attempts that failed, `losses` attempts whose worker died. Of one that reads a
+    source, `source` is its code and `rows_per_s` how fast it reads, or has read in its last attempt."""
 
     id: uuid.UUID
     kind: str
@@ -72,6 +82,8 @@ class JobOut(msgspec.Struct, frozen=True):
     failures: int
     losses: int
     max_attempts: int
+    source: str | None
+    rows_per_s: float | None
     parameters: dict[str, Any]
     result: dict[str, Any] | None
     error: str | None
@@ -212,6 +224,7 @@ class ScheduleIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Options = {}
     priority: Priority = 0
     missed_runs: MissedRuns = "run_once"
+    retry_steps: RetrySteps | None = None
     enabled: bool = True
 
 
@@ -226,6 +239,7 @@ class ScheduleOut(msgspec.Struct, frozen=True):
     parameters: dict[str, Any]
     priority: int
     missed_runs: MissedRuns
+    retry_steps: list[str] | None
     enabled: bool
     next_run_at: datetime | None
     last_run_at: datetime | None

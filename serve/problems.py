@@ -17,9 +17,10 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from actors.cron import BadCron
+from actors.job_sources import SourceOff, UnknownSource
 from actors.jobs import NotAllowed, UnknownKind
 from actors.mappings import BadDefinition, UnknownMapping
-from actors.schedules import BadCron
 from db.paging import BadCursor, BadSort
 from db.record_writes import UnknownReference
 
@@ -277,6 +278,8 @@ EXCEPTION_HANDLERS: dict[Any, Any] = {
     BadCron: on_misfit,
     UnknownKind: on_bad_request,
     UnknownMapping: on_misfit,
+    UnknownSource: on_misfit,
+    SourceOff: on_misfit,
     BadDefinition: on_misfit,
     UnknownReference: on_unknown_reference,
     RuleBroken: on_broken_rule,

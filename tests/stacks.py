@@ -22,8 +22,13 @@ from cluster.local.stack import Stack
 from settings import Settings, normalise_database_url
 
 # Kinds of job that misbehave, loaded into every process of the stack beside the shipped ones.
-# Load is made as one user here, whom the limit would slow down.
-ENVIRONMENT = {"FMRP_WORK_MODULES": '["tests.faults.work"]', "FMRP_RATE_LIMIT_REQUESTS": "0"}
+# Load is made as one user here, whom the limit would slow down. Processes of sources go soon and are few.
+ENVIRONMENT = {
+    "FMRP_WORK_MODULES": '["tests.faults.work"]',
+    "FMRP_RATE_LIMIT_REQUESTS": "0",
+    "FMRP_CONNECTOR_IDLE_S": "6",
+    "FMRP_CONNECTOR_PROCESSES": "2",
+}
 # Room for the log of all end-to-end tests; memory is taken only by what is written.
 DISK_MIB = 2048
 WATCHER = "stack-watcher"

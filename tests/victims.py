@@ -15,7 +15,7 @@ from cluster.local.stack import Stack
 
 # Name -> what the command line holds.
 NEEDLES = {
-    "ingestion actor": "ray::IngestionActor",
+    "source actor": "ray::SourceActor",
     "forecasting actor": "ray::ForecastingActor",
     "planning actor": "ray::PlanningActor",
     "dispatcher": "ray::DispatcherActor",

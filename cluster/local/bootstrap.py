@@ -6,7 +6,7 @@ import secrets
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.schedules import next_runs
+from actors.cron import next_runs
 from db import migrate
 from db.engine import create_engine, session_factory
 from db.models import Schedule, Source

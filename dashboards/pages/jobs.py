@@ -122,8 +122,8 @@ class JobsPage:
         """What a job says of itself: its error, with the traceback when asked for, or where it is."""
         error = f.sentence(job.error)
         if not error:
-            left = f'<span class="sub">about {f.duration(job.eta_s)} left</span>' if job.eta_s else ""
-            return f.text(job.message or job.step or None) + (left if job.state == "running" else "")
+            pace = f.pace(job.rows_per_s, job.eta_s) if job.state == "running" else ""
+            return f.text(job.message or job.step or None) + (f'<span class="sub">{pace}</span>' if pace else "")
         note = f'<span class="late fmrp-job-error">{f.text(error)}</span>'
         if job.id in self._tracebacks:
             style = "white-space:pre-wrap;max-height:320px;overflow:auto;font-size:12px"
@@ -132,15 +132,16 @@ class JobsPage:
 
     def _row(self, job: Job) -> str:
         now = self._context.now()
-        attempts = (
-            f'<span class="sub">attempt {job.attempts} of {job.max_attempts}</span>' if (job.attempts or 0) > 1 else ""
-        )
+        # With its schedule's retry steps a job may be tried more often than it is by itself.
+        most = f" of {job.max_attempts}" if (job.attempts or 0) <= (job.max_attempts or 0) else ""
+        attempts = f'<span class="sub">attempt {job.attempts}{most}</span>' if (job.attempts or 0) > 1 else ""
+        source = f" · {f.text(job.source)}" if job.source else ""
         by = f'<span class="sub">{f.text(job.requested_by)}</span>' if job.requested_by and not job.parent_id else ""
         return (
             f'<tr class="fmrp-job {"child" if job.parent_id else ""}" data-key="{f.text(job.id)}"'
             f' data-kind="{f.text(job.kind)}"'
             f' data-state="{f.text(job.state)}"><td'
-            f' class="nowrap">{f.text(_KINDS.get(job.kind, f.label(job.kind)))}{by}</td>'
+            f' class="nowrap">{f.text(_KINDS.get(job.kind, f.label(job.kind)))}{source}{by}</td>'
             f"<td>{badge(job.state)}{attempts}</td>"
             f'<td><div class="progress">{bar(job)}<span class="num">{job.share * 100:.0f} %</span></div></td>'
             f'<td style="max-width:340px;overflow-wrap:anywhere">{self._note(job)}</td><td'

@@ -175,8 +175,8 @@ class TodayPage:
 def _step(kind: str, job: Job | None) -> str:
     shown = job or Job(id="", kind=kind)
     note = f.sentence(shown.error) or shown.message or shown.step or ""
-    if shown.state == "running" and shown.eta_s:
-        note = f"{note} · about {f.duration(shown.eta_s)} left".strip(" ·")
+    if shown.state == "running" and (pace := f.pace(shown.rows_per_s, shown.eta_s)):
+        note = f"{note} · {pace}".strip(" ·")
     return (
         f'<div class="step fmrp-step-{kind}" data-state="{f.text(shown.state)}"><div class="head">'
         f"<span>{_STEP_NAMES[kind]}</span>"

@@ -2,7 +2,7 @@
 
 from db.base import Base
 from db.models.access import ApiKey, AuditEntry, RefreshToken, TokenFamily
-from db.models.alert import Alert
+from db.models.alert import Alert, AlertMail
 from db.models.control import IngestRun, RejectedRow, SavedMapping, Source, SourceFile, UserAccount
 from db.models.job import Job, JobLog, KindControl, Schedule, Worker
 from db.models.master import (
@@ -44,6 +44,7 @@ from db.models.series import Capability, Demand, DemandMonth, DemandWeek, Foreca
 __all__ = [
     "ActionMessage",
     "Alert",
+    "AlertMail",
     "ApiKey",
     "AuditEntry",
     "Base",

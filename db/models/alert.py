@@ -1,16 +1,18 @@
-"""Alerts: what the system found that a person should look at."""
+"""Alerts: what the system found that a person should look at, and the mails that tell of them."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, Keyed, Revised
 from db.models.master import search_text
 
+MAIL_SUBJECTS = ("wrong", "well")
+MAIL_STATES = ("waiting", "sent", "undeliverable")
 SEVERITIES = ("info", "warning", "critical")
 ALERT_STATES = ("open", "acknowledged", "resolved")
 
@@ -48,3 +50,33 @@ class Alert(Keyed, Revised, Base):
     changed_by: Mapped[str | None]
     changed_at: Mapped[datetime | None]
     search_text: Mapped[str] = search_text("subject", "message")
+
+
+class AlertMail(Keyed, Base):
+    """A mail about an alert to one recipient, as it is sent: that something is `wrong`, or that all is `well` again.
+
+    It is written in the transaction that raises or resolves the alert, and waits until `due_at`, later after each of
+    its `attempts`. The recipients of one mail share its `message_id`. `undeliverable` is one given up.
+    """
+
+    __tablename__ = "alert_mail"
+    __table_args__ = (
+        CheckConstraint(f"about in {MAIL_SUBJECTS}", name="about"),
+        CheckConstraint(f"state in {MAIL_STATES}", name="state"),
+        UniqueConstraint("alert_id", "about", "recipient"),
+        Index("ix_alert_mail_due_at", "due_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_alert_mail_ended_at", "ended_at"),
+    )
+
+    alert_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("alert.id", ondelete="CASCADE"))
+    about: Mapped[str]
+    recipient: Mapped[str]
+    message_id: Mapped[str]
+    subject: Mapped[str]
+    body: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]

@@ -4,6 +4,7 @@ that run jobs, and the schedules that start them."""
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +20,20 @@ FINAL_STATES = ("done", *DEAD_STATES, "cancelled")
 MISSED_RUN_POLICIES = ("skip", "run_once", "run_all")
 
 
+def source_of(parameters: Mapping[str, Any]) -> str | None:
+    """The code of the source that a job with these parameters reads; None when it reads none."""
+    source = parameters.get("source")
+    return source if isinstance(source, str) else None
+
+
 class Job(Keyed, Base):
     """One request to do work. A waiting row is the queue's entry; a running row belongs to the dispatcher `worker`.
 
     At most one job waits per `waiting_key` and at most one runs per `running_key`. `attempts` counts every start and
     fences: a write of attempt n is refused once the job has moved on. `failures` are attempts that ended in a passing
-    fault, `losses` attempts whose process died; each has a limit of its own. A parent runs nothing itself: `steps`
-    holds its stages, `stage` the one it is in; of a child, `stage` is the parent's stage it belongs to.
+    fault, `losses` attempts whose process died; each has a limit of its own. `retry_step` counts the retry steps of its
+    schedule that are used up. `rows_per_s` is how fast its work goes, where that counts rows. A parent runs nothing
+    itself: `steps` holds its stages, `stage` the one it is in; of a child, `stage` is the parent's stage it belongs to.
     """
 
     __tablename__ = "job"
@@ -65,7 +73,9 @@ class Job(Keyed, Base):
     failures: Mapped[int] = mapped_column(server_default="0")
     losses: Mapped[int] = mapped_column(server_default="0")
     max_attempts: Mapped[int] = mapped_column(server_default="4")
+    retry_step: Mapped[int] = mapped_column(server_default="0")
     progress: Mapped[float] = mapped_column(server_default="0")
+    rows_per_s: Mapped[float | None]
     step: Mapped[str] = mapped_column(server_default="")
     message: Mapped[str] = mapped_column(server_default="")
     parameters: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
@@ -79,6 +89,11 @@ class Job(Keyed, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    @property
+    def source(self) -> str | None:
+        """The code of the source it reads."""
+        return source_of(self.parameters)
 
 
 class JobLog(Base):
@@ -138,7 +153,8 @@ class Schedule(Keyed, Stamped, Base):
     """Starts a job at the times of a cron expression in a time zone.
 
     `missed_runs` says what to do about times that passed while nothing ran: skip them, run once, or run each.
-    `revision` counts what people changed, not runs.
+    `retry_steps` are times of the day or delays at which a job it started is tried again; null leaves it to the
+    settings. `revision` counts what people changed, not runs.
     """
 
     __tablename__ = "schedule"
@@ -155,6 +171,7 @@ class Schedule(Keyed, Stamped, Base):
     cron: Mapped[str]
     time_zone: Mapped[str] = mapped_column(server_default="UTC")
     missed_runs: Mapped[str] = mapped_column(server_default="run_once")
+    retry_steps: Mapped[list[Any] | None]
     enabled: Mapped[bool] = mapped_column(server_default="true")
     next_run_at: Mapped[datetime | None]
     last_run_at: Mapped[datetime | None]

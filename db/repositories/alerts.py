@@ -90,13 +90,17 @@ async def settle(session: AsyncSession, kinds: Collection[str], found: pl.DataFr
     return Settled(raised, repeated, resolved)
 
 
-async def settle_one(session: AsyncSession, kind: str, subject: str, finding: Finding | None) -> None:
-    """The same for one subject: what is wrong with it, or None where nothing is."""
+async def settle_one(session: AsyncSession, kind: str, subject: str, finding: Finding | None) -> uuid.UUID | None:
+    """The same for one subject: what is wrong with it, or None where nothing is.
+
+    Returns the alert that begins or ends by this; None when one goes on, or there was none to end.
+    """
     if finding is None:
-        await _run(session, f"{_RESOLVE} AND a.kind = :kind AND a.subject = :subject", kind=kind, subject=subject)
-        return
-    await _run(
-        session,
+        query = f"{_RESOLVE} AND a.kind = :kind AND a.subject = :subject RETURNING a.id"
+        return (await session.execute(text(query), {"kind": kind, "subject": subject})).scalar_one_or_none()
+    alert_id = uuid7()
+    given = {"id": alert_id, "kind": kind, "subject": subject, "severity": finding.severity}
+    query = (
         "INSERT INTO alert AS a (id, kind, subject, severity, message, source, urgency)"
         " SELECT s.id, s.kind, s.subject, s.severity, s.message, s.source,"
         f" {_URGENCY} FROM (SELECT CAST(:id AS uuid) AS id, CAST(:kind AS text) AS kind,"
@@ -104,14 +108,11 @@ async def settle_one(session: AsyncSession, kind: str, subject: str, finding: Fi
         " CAST(:source AS text) AS source) s ON CONFLICT (kind, subject) WHERE state <> 'resolved'"
         " DO UPDATE SET count = a.count + 1, last_seen = now(), severity = excluded.severity,"
         " message = excluded.message, urgency = excluded.urgency, revision = a.revision + 1,"
-        f" state = CASE WHEN {_SEVERITY.format('excluded')} > {_SEVERITY.format('a')} THEN 'open' ELSE a.state END",
-        id=uuid7(),
-        kind=kind,
-        subject=subject,
-        severity=finding.severity,
-        message=finding.message,
-        source=finding.source,
+        f" state = CASE WHEN {_SEVERITY.format('excluded')} > {_SEVERITY.format('a')} THEN 'open' ELSE a.state END"
+        " RETURNING a.id"
     )
+    settled = await session.execute(text(query), {**given, "message": finding.message, "source": finding.source})
+    return alert_id if settled.scalar_one() == alert_id else None
 
 
 async def lock(session: AsyncSession, alert_id: uuid.UUID) -> Alert | None:

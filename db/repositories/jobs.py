@@ -83,14 +83,24 @@ async def find_pending(session: AsyncSession, *, waiting_key: str | None, runnin
 
 
 async def report_progress(
-    session: AsyncSession, job_id: uuid.UUID, attempt: int, progress: float, step: str, message: str
+    session: AsyncSession,
+    job_id: uuid.UUID,
+    attempt: int,
+    progress: float,
+    step: str,
+    message: str,
+    *,
+    rows_per_s: float | None = None,
 ) -> bool:
-    """Store how far this attempt is. Returns whether someone asked to cancel it.
+    """Store how far this attempt is, and how fast where it counts rows. Returns whether someone asked to cancel it.
 
     Raises:
         Superseded: this attempt no longer owns the job.
     """
-    query = _mine(job_id, attempt).values(progress=progress, step=step, message=message).returning(Job.cancel_requested)
+    values = {"progress": progress, "step": step, "message": message}
+    if rows_per_s is not None:
+        values["rows_per_s"] = rows_per_s
+    query = _mine(job_id, attempt).values(values).returning(Job.cancel_requested)
     cancel_requested = (await session.execute(query)).scalar_one_or_none()
     if cancel_requested is None:
         raise Superseded(f"job {job_id} attempt {attempt}")
@@ -109,8 +119,9 @@ async def finish(
     traceback: str | None = None,
     losses: int = 0,
     failures: int = 0,
+    rows_per_s: float | None = None,
 ) -> Job:
-    """End the job as `state`, in the transaction that holds its results.
+    """End the job as `state`, in the transaction that holds its results; `rows_per_s` over all of its last attempt.
 
     Raises:
         Superseded: this attempt no longer owns the job; the caller's transaction must roll back.
@@ -123,6 +134,7 @@ async def finish(
         "progress": 1.0 if state == "done" else Job.progress,
         "step": "",
         "message": message,
+        "rows_per_s": Job.rows_per_s if rows_per_s is None else rows_per_s,
         "worker": None,
         "losses": Job.losses + losses,
         "failures": Job.failures + failures,
@@ -145,8 +157,9 @@ async def put_back(
     losses: int = 0,
     failures: int = 0,
     traceback: str | None = None,
+    retry_step: int | None = None,
 ) -> Job | None:
-    """Let a job wait for its next attempt; None when this attempt no longer owns it."""
+    """Let a job wait for its next attempt; None when this attempt no longer owns it. `retry_step`: steps used then."""
     values = {
         "state": "waiting",
         "waiting_key": None,
@@ -156,6 +169,7 @@ async def put_back(
         "failures": Job.failures + failures,
         "message": reason,
         "traceback": traceback,
+        "retry_step": Job.retry_step if retry_step is None else retry_step,
         "changed_at": func.now(),
     }
     return await _change(session, _mine(job_id, attempt).values(values))

@@ -25,6 +25,8 @@ CANCELLATIONS = "fmrp_job_cancelled"
 KEYED_WINDOW = 1000
 # Lost workers from which on a job runs alone at its owner.
 SUSPECT = 2
+# Stands for an owner that runs each of its jobs in a process of its own: nothing runs beside a suspect there anyway.
+NO_NEIGHBOURS = ""
 
 _CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('fmrp-claim'))")
 _CLAIM_SQL = f"""
@@ -44,11 +46,13 @@ _CLAIM_SQL = f"""
         -- One that has lost its worker repeatedly runs alone, so that what it takes down is nobody else's attempt.
         SELECT DISTINCT ON (wanted.owner) wanted.owner, job.id, job.kind, job.priority, job.run_at, job.running_key
         FROM wanted JOIN job ON job.kind = wanted.kind
-        WHERE job.state = 'waiting' AND job.losses >= {SUSPECT} AND (job.run_at <= now() OR job.run_at = job.created_at)
+        WHERE wanted.owner <> '{NO_NEIGHBOURS}' AND job.state = 'waiting' AND job.losses >= {SUSPECT}
+          AND (job.run_at <= now() OR job.run_at = job.created_at)
         ORDER BY wanted.owner, job.priority DESC, job.run_at, job.id
     ), busy_owner AS MATERIALIZED (
         SELECT asked.owner, bool_or(running.is_suspect) AS is_suspect
-        FROM unnest(:kinds, :owners) AS asked (kind, owner) JOIN running USING (kind) GROUP BY asked.owner
+        FROM unnest(:kinds, :owners) AS asked (kind, owner) JOIN running USING (kind)
+        WHERE asked.owner <> '{NO_NEIGHBOURS}' GROUP BY asked.owner
     ), allowed AS MATERIALIZED (
         SELECT kind, CASE most WHEN 0 THEN :room ELSE least(:room, most - running) END AS room FROM wanted
         WHERE owner NOT IN (SELECT owner FROM suspect) AND owner NOT IN (SELECT owner FROM busy_owner WHERE is_suspect)
@@ -86,7 +90,8 @@ _CLAIM_SQL = f"""
         SELECT job.id FROM job JOIN chosen USING (id) WHERE job.state = 'waiting' FOR UPDATE OF job SKIP LOCKED
     )
     UPDATE job SET state = 'running', worker = :worker, attempts = attempts + 1,
-        started_at = coalesce(started_at, now()), progress = 0, step = 'starting', message = '', changed_at = now()
+        started_at = coalesce(started_at, now()), progress = 0, rows_per_s = NULL, step = 'starting', message = '',
+        changed_at = now()
     FROM locked WHERE job.id = locked.id
     RETURNING job.id, job.attempts, job.failures, job.losses, job.max_attempts, job.kind, job.priority, job.parameters,
         job.parent_id, job.trace_context, extract(epoch FROM now() - job.run_at)::float8 AS waited_s,
@@ -152,7 +157,8 @@ async def claim(
     """Begin up to `room` attempts for this worker, most urgent first.
 
     `kinds` are those the worker can run, with their owner and how many may run at once in the whole system (0: any
-    number); what an operator has set comes first, and a paused kind is left waiting. Needs a transaction of its own.
+    number); what an operator has set comes first, and a paused kind is left waiting. A job that has lost its workers
+    repeatedly runs alone at its owner, unless that has NO_NEIGHBOURS. Needs a transaction of its own.
     """
     await session.execute(_CLAIM_LOCK)
     owners, limits = zip(*kinds.values(), strict=True) if kinds else ((), ())

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
-from db.models.job import Schedule
+from db.models.job import Job, Schedule
 from db.paging import Rows
 
 
@@ -32,6 +33,18 @@ async def get(session: AsyncSession, schedule_id: uuid.UUID, *, lock: bool = Fal
 async def find(session: AsyncSession, name: str) -> Schedule | None:
     """The schedule of that name."""
     return (await session.execute(select(Schedule).where(Schedule.name == name))).scalar_one_or_none()
+
+
+async def of_job(session: AsyncSession, job_id: uuid.UUID) -> Schedule | None:
+    """The schedule that has started the job, or the parent it is a step of."""
+    parent = aliased(Job)
+    query = (
+        select(Schedule)
+        .join(Job, Job.id == job_id)
+        .outerjoin(parent, parent.id == Job.parent_id)
+        .where(Schedule.id == func.coalesce(Job.schedule_id, parent.schedule_id))
+    )
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 def statement(*, kind: str | None = None, enabled: bool | None = None) -> Rows:

@@ -66,6 +66,12 @@ async def readable_codes(session: AsyncSession) -> Sequence[str]:
     return (await session.execute(query)).scalars().all()
 
 
+async def is_read(session: AsyncSession, code: str) -> bool:
+    """Whether jobs of that source have something to do: it is active and not deleted, or takes the uploads."""
+    query = select(Source.id).where(Source.code == code, Source.active, Source.deleted_at.is_(None))
+    return code == UPLOAD or (await session.execute(query)).first() is not None
+
+
 async def put(session: AsyncSession, source: Source) -> None:
     """Create the source, or bring its connector, config and rules up to date; its resume state is kept.
 

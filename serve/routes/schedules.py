@@ -14,6 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import schedules
+from actors.cron import next_runs
+from actors.job_sources import schedulable
 from actors.kinds import KINDS
 from actors.owner import Connections
 from db.models.job import Schedule
@@ -124,7 +126,7 @@ async def preview(
     """UTC times, to look at before a schedule is saved."""
     zone = _zone(state.connections, time_zone)
     now = await job_repository.clock(session)
-    return schedules.next_runs(cron, zone, now, count)
+    return next_runs(cron, zone, now, count)
 
 
 async def _put(
@@ -145,10 +147,11 @@ async def _put(
         async with connections.sessions.begin() as session:
             await act_for(session, by)
             schedule = await _to_write(session, schedule_id, if_match)
-            for name in ("name", "kind", "cron", "parameters", "priority", "missed_runs", "enabled"):
+            for name in ("name", "kind", "cron", "priority", "missed_runs", "retry_steps", "enabled"):
                 setattr(schedule, name, getattr(data, name))
+            schedule.parameters = await schedulable(session, data.kind, data.parameters)
             schedule.time_zone = zone
-            schedule.next_run_at = schedules.next_runs(data.cron, zone, await job_repository.clock(session))[0]
+            schedule.next_run_at = next_runs(data.cron, zone, await job_repository.clock(session))[0]
             schedule.last_error = None
             session.add(schedule)
             await session.flush()

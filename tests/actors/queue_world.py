@@ -24,10 +24,12 @@ PATIENCE_S = 20.0
 
 
 async def start(connections: Connections, kind: str, parameters: dict[str, Any] | None = None, **rest: Any) -> Job:
-    """Start a job in a transaction of its own; a day finds one source to read."""
+    """Start a job in a transaction of its own; a day finds one source to read, and an ingestion its own."""
+    code = "inbox" if kind == "day" else (parameters or {}).get("source")
     async with connections.sessions.begin() as session:
-        if kind == "day":
-            await sources.put(session, Source(code="inbox", name="Inbox", connector="folder"))
+        if code is not None and await sources.find(session, code) is None:
+            session.add(Source(code=code, name=code, connector="folder"))
+            await session.flush()
         job, _ = await jobs.start(session, kind, parameters, **{"requested_by": "anna", **rest})
     return job
 
@@ -97,7 +99,7 @@ async def perform(connections: Connections, work: Work, job_id: uuid.UUID) -> Ou
 def owners_of(connections: Connections, work: Work) -> dict[str, OwnerPort]:
     """The same work for every kind of job."""
     owner = Owner(work, connections)
-    return dict.fromkeys(("ingestion", "forecasting", "planning"), owner)
+    return dict.fromkeys(("source", "forecasting", "planning"), owner)
 
 
 async def scalar(connections: Connections, query: str, **values: Any) -> Any:

@@ -126,7 +126,7 @@ async def test_a_poison_job_is_held_after_so_many_workers_with_the_reason(settin
 
 async def test_a_held_step_holds_its_day_and_one_click_lets_both_go_on(settings: Settings) -> None:
     connections = Connections(settings.model_copy(update={"job_max_losses": 1}), "test")
-    owner: dict[str, OwnerPort] = {"ingestion": Dies()}
+    owner: dict[str, OwnerPort] = {"source": Dies()}
     async with dispatching(connections, owner):
         day = await start(connections, "day")
         ended = await until_ended(connections, day.id)
@@ -208,7 +208,8 @@ async def test_equal_jobs_run_one_after_the_other_and_others_beside_them(connect
             await super().perform(run)
 
     async with dispatching(connections, owners_of(connections, Watched())):
-        started = [await start(connections, "ingest", {"source": source}) for source in ("a", "a", "b")]
+        wanted = [{"source": source, "n": n} for n, source in enumerate(("a", "a", "b"))]
+        started = [await start(connections, "ingest", each) for each in wanted]
         for job in started:
             ended = await until_ended(connections, job.id)
             assert (ended.state, ended.attempts) == ("done", 1)

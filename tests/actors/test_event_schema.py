@@ -36,12 +36,22 @@ from actors.events import (
 AT = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 ENVELOPE = {"type", "topic", "data", "at", "version", "id", "seq"}
 JOB = {
-    "job_id", "parent_id", "kind", "state", "progress", "step", "message", "rate", "eta_s", "error", "attempt",
-    "changed_at",
+    "job_id", "parent_id", "kind", "state", "progress", "step", "message", "rate", "eta_s", "source", "rows_per_s",
+    "error", "attempt", "changed_at",
 }  # fmt: skip
 ROW = JOB | {"max_attempts", "requested_by", "created_at", "started_at", "finished_at"}
 CHANGE = {"resource", "keys", "count", "complete", "actor"}
-DATA = JobData(job_id="j", state="running", progress=0.25, rate=0.01, eta_s=75.0, attempt=2, changed_at=AT)
+DATA = JobData(
+    job_id="j",
+    state="running",
+    progress=0.25,
+    rate=0.01,
+    eta_s=75.0,
+    source="erp",
+    rows_per_s=1.5,
+    attempt=2,
+    changed_at=AT,
+)
 EXAMPLES: list[tuple[Any, str, str, set[str]]] = [
     (JobChanged(data=DATA, at=AT), "job.changed", "jobs", JOB),
     (JobProgressed(data=DATA, at=AT), "job.progressed", "jobs", JOB),

@@ -57,5 +57,5 @@ async def test_dead_letters_are_one_alert_until_such_a_job_goes_well(connections
             assert (await until_ended(connections, job.id)).state == "failed"
     assert await stored(connections) == [("job_failed", "plan", "open", "critical", 2)]
     async with connections.sessions.begin() as session:
-        await job_succeeded(session, "plan", {})
+        await job_succeeded(session, "plan", {}, connections.settings)
     assert await stored(connections) == [("job_failed", "plan", "resolved", "critical", 2)]

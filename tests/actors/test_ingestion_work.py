@@ -231,9 +231,11 @@ async def test_an_attempt_after_a_crash_takes_every_row_once(
     real, seen = getattr(target, name), []
 
     async def dies(*args: Any, **kwargs: Any) -> Any:
-        seen.append(1)
-        if len(seen) == call:
-            raise Killed
+        # Progress is also stored beside the work, at times of its own: what counts is the one in the rows' transaction.
+        if name != "report_progress" or "stored" in args:
+            seen.append(1)
+            if len(seen) == call:
+                raise Killed
         return await real(*args, **kwargs)
 
     job = await start(connections, "ingest", {"source": source})
@@ -343,9 +345,7 @@ async def test_a_connectors_error_fails_the_job_for_good_or_for_now(
     assert [run.file for run in await runs(connections, job)] == ["stock.csv"]
 
 
-async def test_an_unknown_source_and_a_missing_connector_are_named(connections: Connections) -> None:
-    outcome, _ = await ingest(connections, "nowhere")
-    assert (outcome.end, outcome.error, outcome.passing) == ("failed", "source: no source with code 'nowhere'", False)
+async def test_a_missing_connector_is_named(connections: Connections) -> None:
     await put_source(connections, "sap", connector="sap_rfc")
     outcome, _ = await ingest(connections, "sap")
     assert outcome.error == "source sap: connector 'sap_rfc' is not installed"
@@ -483,9 +483,12 @@ async def test_the_same_content_is_news_once_its_mapping_was_changed(connections
     assert await scalar(connections, "SELECT count(*) FROM item WHERE code = 'N1'") == 1
 
 
-async def test_a_deleted_source_is_read_no_more(connections: Connections, source: str) -> None:
+async def test_a_source_deleted_after_its_job_was_asked_for_is_read_no_more(
+    connections: Connections, source: str
+) -> None:
+    job = await start(connections, "ingest", {"source": source})
     async with connections.sessions.begin() as session:
         await session.execute(text("UPDATE source SET deleted_at = now() WHERE code = :code"), {"code": source})
         assert await sources.readable_codes(session) == []
-    outcome, _ = await ingest(connections)
-    assert (outcome.end, outcome.error) == ("failed", "source: no source with code 'inbox'")
+    outcome = await perform(connections, IngestionWork(connections), job.id)
+    assert (outcome.end, outcome.error, outcome.passing) == ("failed", "source: no source with code 'inbox'", False)

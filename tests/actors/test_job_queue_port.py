@@ -10,8 +10,9 @@ from queue_world import children, claim, end, get, run_of, scalar, start, waitin
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import flow, jobs
+from actors.job_sources import SourceOff, UnknownSource
 from actors.owner import Connections
-from db.models import Job
+from db.models import Job, Source
 from db.repositories import jobs as repository
 from db.repositories.jobs import Superseded
 
@@ -133,9 +134,38 @@ async def test_a_change_that_comes_while_a_job_runs_is_not_lost(connections: Con
     assert await waiting_ids(connections) == [str(again.id)]
 
 
-async def test_ingestions_never_join_since_each_may_bring_another_file(connections: Connections) -> None:
+async def test_one_reading_of_a_source_that_waits_is_enough_and_uploads_never_join(connections: Connections) -> None:
     one = await start(connections, "ingest", {"source": "inbox"})
-    assert (await start(connections, "ingest", {"source": "inbox"})).id != one.id
+    assert (await start(connections, "ingest", {"source": "inbox"})).id == one.id
+    assert (await start(connections, "ingest", {"source": "erp"})).id != one.id
+    await claim(connections, one.id)
+    assert (await start(connections, "ingest", {"source": "inbox"})).id != one.id  # it may find what came since
+    upload = await start(connections, "ingest", {"mapping": "items"})
+    assert (await start(connections, "ingest", {"mapping": "items"})).id != upload.id
+
+
+async def test_a_source_that_is_not_there_starts_no_job_and_one_given_by_its_id_goes_by_its_code(
+    connections: Connections,
+) -> None:
+    await start(connections, "ingest", {"source": "erp"})
+    source_id = str(await scalar(connections, "SELECT id FROM source WHERE code = 'erp'"))
+    async with connections.sessions.begin() as session:
+        joined, is_new = await jobs.start(session, "ingest", {"source": source_id}, requested_by="anna")
+    assert (joined.parameters, is_new) == ({"source": "erp"}, False)
+    wrong = [{"source": "no"}, {"source": 7}, {"source": "upload"}]
+    for kind, parameters in [*(("ingest", each) for each in wrong), ("day", {"ingest": wrong[0]})]:
+        async with connections.sessions.begin() as session:
+            with pytest.raises(UnknownSource, match=r"parameters.source: there is no source .* there are: erp"):
+                await jobs.start(session, kind, parameters, requested_by="anna")
+    assert await count(connections) == 1
+
+
+async def test_a_source_switched_off_starts_no_job(connections: Connections) -> None:
+    async with connections.sessions.begin() as session:
+        session.add(Source(code="erp", name="ERP", connector="folder", active=False))
+        await session.flush()
+        with pytest.raises(SourceOff, match="the source erp is switched off"):
+            await jobs.start(session, "ingest", {"source": "erp"}, requested_by="anna")
 
 
 # -- parents ---------------------------------------------------------------------------------------------------------

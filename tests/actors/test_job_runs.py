@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -112,6 +113,57 @@ async def test_progress_reaches_the_row_and_the_stream(connections: Connections)
     assert events[-1].data.progress == 0.4
     assert events[-1].data.job_id == str(job.id)
     assert events[-1].data.eta_s > 0
+
+
+async def test_rows_a_second_reach_the_stream_the_row_and_the_ended_job(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    run = await run_of(connections, await claim(connections, job.id))
+
+    async def store(session: AsyncSession) -> None: ...
+
+    async with run.reporting():
+        run.report(0.1, "reading", "a.csv", rows=0)
+        run.report(0.4, "reading", "a.csv", rows=5000)
+        run.report(0.4, "reading", "a.csv", rows=4000)  # a late word from a worker thread
+        row = await until(lambda: _with_progress(connections, job.id), "progress in the row")
+        events = await until(lambda: _progressed(connections), "progress in the stream")
+        await run.finish({}, "", store)
+    assert events[-1].data.rows_per_s == row.rows_per_s > 0
+    ended = await get(connections, job.id)
+    assert ended.rows_per_s is not None
+    # Over all of the attempt, which went on a while without any.
+    assert 0 < ended.rows_per_s < row.rows_per_s
+
+
+async def test_a_new_attempt_begins_without_the_pace_of_the_one_before(connections: Connections) -> None:
+    job = await start(connections, "plan")
+    old = await claim(connections, job.id)
+    async with connections.sessions.begin() as session:
+        await repository.report_progress(session, old.id, old.attempts, 0.5, "reading", "", rows_per_s=9.5)
+    assert (await get(connections, job.id)).rows_per_s == 9.5
+    assert (await claim(connections, job.id)).rows_per_s is None
+
+
+async def test_a_cancellation_that_gets_lost_while_progress_is_stored_holds_up_no_end(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await run_of(connections, await claim(connections, (await start(connections, "plan")).id))
+    storing = asyncio.Event()
+
+    async def loses_it(*_: Any, **__: Any) -> bool:
+        storing.set()
+        with suppress(asyncio.CancelledError):  # as a driver does whose connection breaks at that moment
+            await asyncio.Event().wait()
+        return False
+
+    async def fails() -> None:
+        async with run.reporting():
+            await storing.wait()
+            raise ValueError("no calendar")
+
+    monkeypatch.setattr(repository, "report_progress", loses_it)
+    with pytest.raises(ValueError, match="no calendar"):
+        await asyncio.wait_for(fails(), 10)
 
 
 async def _with_progress(connections: Connections, job_id: Any) -> Any:

@@ -12,10 +12,11 @@ from planned_work import PlannedWork
 from queue_world import dispatching, owners_of, scalar, until, until_ended
 from sqlalchemy import text
 
-from actors import schedules
+from actors import jobs, schedules
+from actors.cron import BadCron, next_runs
 from actors.owner import Connections
-from actors.schedules import BadCron, due, next_runs
-from db.models import Schedule
+from actors.schedules import due
+from db.models import Schedule, Source
 
 
 def at(text_: str) -> datetime:
@@ -120,3 +121,64 @@ async def test_the_dispatcher_runs_what_is_due(connections: Connections) -> None
 
         job_id = await until(started, "the schedule's job")
         assert (await until_ended(connections, job_id)).state == "done"
+
+
+# -- schedules of sources --------------------------------------------------------------------------------------------
+
+
+async def source(connections: Connections, **values: object) -> None:
+    """A source that schedules may read."""
+    async with connections.sessions.begin() as session:
+        session.add(Source(**{"code": "erp", "name": "ERP", "connector": "folder", **values}))
+
+
+async def stored(connections: Connections, schedule: Schedule) -> Schedule:
+    async with connections.sessions() as session:
+        found = await session.get(Schedule, schedule.id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+async def test_a_schedule_of_a_source_that_is_not_there_rests_and_says_so(
+    connections: Connections, is_deleted: bool
+) -> None:
+    if is_deleted:
+        await source(connections, deleted_at=NIGHT)
+    made = await put(connections, kind="ingest", parameters={"source": "erp"})
+    assert await schedules.start_due(connections) == 0
+    resting = await stored(connections, made)
+    assert resting.next_run_at is None
+    assert resting.last_error == "parameters.source: there is no source 'erp' to read; there are: none"
+
+
+async def test_a_schedule_of_a_source_switched_off_passes_its_times_over_and_goes_on_later(
+    connections: Connections,
+) -> None:
+    await source(connections, active=False)
+    made = await put(connections, kind="ingest", parameters={"source": "erp"})
+    assert await schedules.start_due(connections) == 0
+    passed = await stored(connections, made)
+    assert "this time was skipped: parameters.source: the source erp is switched off" in (passed.last_error or "")
+    assert passed.next_run_at is not None
+    async with connections.sessions.begin() as session:
+        await session.execute(text("UPDATE source SET active = true"))
+        await session.execute(text("UPDATE schedule SET next_run_at = now()"))
+    assert await schedules.start_due(connections) == 1
+    assert (await stored(connections, made)).last_error is None
+
+
+async def test_a_schedule_and_somebody_by_hand_at_the_same_moment_start_one_reading(connections: Connections) -> None:
+    await source(connections)
+    await put(connections, kind="ingest", parameters={"source": "erp"})
+
+    async def by_hand() -> None:
+        async with connections.sessions.begin() as session:
+            await jobs.start(session, "ingest", {"source": "erp"}, requested_by="anna")
+
+    await asyncio.gather(schedules.start_due(connections), by_hand(), by_hand())
+    assert await scalar(connections, "SELECT count(*) FROM job") == 1
+    work = PlannedWork()
+    async with dispatching(connections, owners_of(connections, work)):
+        await until_ended(connections, await scalar(connections, "SELECT id FROM job"))
+    assert work.calls == [1]

@@ -55,6 +55,19 @@ def test_values_read_as_planners_write_them(shown: str, expected: str) -> None:
     assert shown == expected
 
 
+@pytest.mark.parametrize(
+    ("rows_per_s", "seconds_left", "expected"),
+    [
+        (12345.6, 90, "12,346 rows/s · about 1 min 30 s left"),
+        (0.0, None, "0 rows/s"),
+        (None, 90, "about 1 min 30 s left"),
+        (None, None, ""),
+    ],
+)
+def test_a_running_jobs_pace(rows_per_s: float | None, seconds_left: float | None, expected: str) -> None:
+    assert f.pace(rows_per_s, seconds_left) == expected
+
+
 def test_nothing_is_a_dash() -> None:
     for shown in (f.number(None), f.quantity(None), f.short_money(None), f.percent(None), f.day(None), f.text(None)):
         assert shown == f.NONE

@@ -19,7 +19,7 @@ from cluster.local.stack import Stack
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
 # Victim -> the step of the day during which it is killed; all others are killed during the forecast.
-STEPS = {"ingestion actor": "ingest", "dashboard": "ingest"}
+STEPS = {"source actor": "ingest", "dashboard": "ingest"}
 
 
 async def duplicates(connections: Connections) -> dict[str, int]:

@@ -22,7 +22,7 @@ from actors.kinds import Kind
 from actors.owner import Connections
 from actors.run import JobRun
 
-OWNER = "faulty"
+OWNER, SOURCE_OWNER = "faulty", "faulty_source"
 TABLES = (
     "CREATE TABLE IF NOT EXISTS fault_begin"
     " (job_id uuid, attempt int, pid int, at timestamptz DEFAULT clock_timestamp())",
@@ -44,6 +44,7 @@ KINDS = (
     _kind("fault_crowded"),
     _kind("fault_blocking"),
     _kind("fault_overdue", timeout_s=2.0, cancel_grace_s=GRACE_S),
+    Kind("fault_source", owner=SOURCE_OWNER, by_source=True),
 )
 
 
@@ -72,6 +73,10 @@ class FaultyWork:
     async def fault_effect(self, run: JobRun) -> None:
         """Take a while: `seconds` exactly, else up to 0.3."""
         await asyncio.sleep(run.parameters.get("seconds", random.uniform(0, 0.3)))
+
+    async def fault_source(self, run: JobRun) -> None:
+        """As `fault_effect`, in a process of its source's own."""
+        await self.fault_effect(run)
 
     async def fault_poison(self, run: JobRun) -> None:
         """Take the process down."""
@@ -109,7 +114,7 @@ class FaultyWork:
         _allocate(4 * 1024**3)
 
 
-WORKS = {OWNER: FaultyWork}
+WORKS = {OWNER: FaultyWork, SOURCE_OWNER: FaultyWork}
 
 
 def _insert(table: str) -> Any:

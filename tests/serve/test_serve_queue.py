@@ -132,6 +132,26 @@ async def test_a_schedule_lives_its_whole_life(by_role: dict[str, httpx.AsyncCli
     assert (await manager.get(f"{API}/jobs/{job['id']}")).status_code == 200
 
 
+async def test_a_schedule_says_when_a_source_that_is_away_is_tried_again(by_role: dict[str, httpx.AsyncClient]) -> None:
+    manager = by_role["manager"]
+    made = await post(manager, "/schedules", MORNING)
+    assert made["retry_steps"] is None
+    path, steps = f"{API}/schedules/{made['id']}", ["06:30", "07:00", "45m"]
+    assert (await manager.put(path, json=MORNING | {"retry_steps": steps})).json()["retry_steps"] == steps
+    for wrong in (["24:00"], ["soon"], ["0m"], ["6:30"], [7], "06:30", ["1m"] * 21):
+        problem = assert_problem(await manager.put(path, json=MORNING | {"retry_steps": wrong}), 400)
+        assert problem["errors"][0]["field"].startswith("retry_steps")
+
+
+async def test_only_a_source_that_is_there_can_be_scheduled_or_started(by_role: dict[str, httpx.AsyncClient]) -> None:
+    manager = by_role["manager"]
+    for kind, parameters in (("ingest", {"source": "no"}), ("day", {"ingest": {"source": "no"}})):
+        asked = {"name": "erp", "kind": kind, "cron": "0 6 * * *", "parameters": parameters}
+        for path, body in (("schedules", asked), ("jobs", {"kind": kind, "parameters": parameters})):
+            problem = assert_problem(await manager.post(f"{API}/{path}", json=body), 409)
+            assert problem["errors"][0]["field"] == "parameters.source"
+
+
 async def test_what_cannot_be_scheduled_is_refused_by_field(by_role: dict[str, httpx.AsyncClient]) -> None:
     manager = by_role["manager"]
     for field, value in (("cron", "every day"), ("time_zone", "Mars/Base"), ("kind", "dance"), ("missed_runs", "x")):

@@ -244,7 +244,7 @@ async def queued(app: Litestar) -> list[str]:
 async def test_an_idempotency_key_gives_the_same_job_to_the_same_person(
     app: Litestar, by_role: dict[str, httpx.AsyncClient]
 ) -> None:
-    body = {"kind": "ingest", "parameters": {"source": "inbox"}}
+    body = {"kind": "ingest", "parameters": {"mapping": "items"}}
     headers = {"Idempotency-Key": "monday"}
     first, second = [
         (await by_role["operator"].post(f"{API}/jobs", json=body, headers=headers)).json() for _ in range(2)
