@@ -208,12 +208,18 @@ def taken(content: bytes, name: str, mapping: Mapping, known: KnownCodes, limits
         yield ingest(file.content, file.name, mapping, known, limits)
 
 
+def largest_child() -> int:
+    """Memory of the largest child that has ended, in bytes."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
 def test_two_hundred_hostile_files_are_refused_or_accounted_for_row_by_row_in_time_and_memory() -> None:
     """Nothing but an IngestionError comes out, or every row read is taken, merged or rejected."""
     limits = Limits(max_seconds=1.0, max_memory=512 * MIB)
     mappings = itertools.cycle((demand_mapping(encoding="auto"), own_mapping("demand")))
     known = KnownCodes(items=["A", "B", *(f"I{n:03}" for n in range(40))])
     ends: Counter[str] = Counter()
+    before = largest_child()
     for (what, name, content), mapping in zip(hostile_files(), mappings, strict=False):
         began = time.monotonic()
         files = 1
@@ -231,8 +237,8 @@ def test_two_hundred_hostile_files_are_refused_or_accounted_for_row_by_row_in_ti
     assert ends.keys() == {"refused", "read"}
     assert ends.total() >= 250
     assert min(ends["refused"], ends["read"]) > 60
-    children_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert children_kib * 1024 < limits.max_memory + 400 * MIB
+    # Of all children that have ended by now: those of other tests may have been larger.
+    assert largest_child() == before or largest_child() < limits.max_memory + 400 * MIB
 
 
 def test_the_same_rows_come_out_of_every_format() -> None:
