@@ -92,7 +92,7 @@ async def main(answers: str, secret: str) -> None:
     settings = load()
     app = build_app(settings, predict)
     connections = Connections(settings, "test")
-    dispatcher = Dispatcher(settings, connections, {"ingestion": Owner(IngestionWork(connections), connections)})
+    dispatcher = Dispatcher(settings, connections, {"source": Owner(IngestionWork(connections), connections)})
     async with started(app):
         user = await add_user(app.state.connections, "admin")
         async with http_client(app, bearer(token_for(app, user.id))) as client:
