@@ -48,6 +48,19 @@ async def into_the_columnstore(connections: Connections) -> int:
         return int((await connection.execute(text(IN_COLUMNSTORE))).scalar_one())
 
 
+async def rows_in_the_columnstore(connections: Connections) -> int:
+    """Rows of demand in batches, not counting those that were taken out."""
+    batches = (
+        "SELECT s.compress_relid::regclass::text FROM _timescaledb_catalog.compression_settings s"
+        " JOIN timescaledb_information.chunks c ON s.relid = format('%I.%I', chunk_schema, chunk_name)::regclass"
+        " WHERE c.hypertable_name = 'demand' AND c.is_compressed"
+    )
+    async with connections.sessions() as session:
+        tables = (await session.execute(text(batches))).scalars().all()
+        counts = [await session.execute(text(f"SELECT sum(_ts_meta_count) FROM {table}")) for table in tables]
+        return sum(count.scalar_one() or 0 for count in counts)
+
+
 async def totals(connections: Connections) -> list[tuple[Any, ...]]:
     """Rows and quantity of each feed; the roll-ups are what they sum up to."""
     async with connections.sessions() as session:
@@ -102,10 +115,30 @@ async def test_a_day_that_is_in_the_columnstore_cannot_come_in_twice(
     assert await totals(connections) == [("shop", 40 * 30, 40 * 30 * 2.0)]
 
 
+async def test_days_of_one_item_go_without_taking_others_out_of_the_columnstore(
+    timescale_version: str, connections: Connections
+) -> None:
+    days = [day + timedelta(days=late) for late in (0, 90) for day in JUNE]
+    async with connections.sessions.begin() as session:
+        await store_items(session, CODES)
+        await targets.store(session, "demand", stated(CODES, days, 2.0), feed="erp")
+    await rollups.refresh(connections.engine)
+    assert await into_the_columnstore(connections) >= 2
+    assert await rows_in_the_columnstore(connections) == 40 * 60
+    # An invoice of the first day and one of the last are cancelled.
+    async with connections.sessions.begin() as session:
+        left = stated(("I007",), days[1:-1], 2.0)
+        await targets.replace_demand(session, left["item"].unique(), left, feed="erp")
+    assert await totals(connections) == [("erp", 40 * 60 - 2, (40 * 60 - 2) * 2.0)]
+    assert await rows_in_the_columnstore(connections) >= 39 * 60
+    await rollups.refresh(connections.engine)
+    assert await totals(connections) == [("erp", 40 * 60 - 2, (40 * 60 - 2) * 2.0)]
+
+
 async def test_writers_beside_refreshes_and_the_columnstore_lose_nothing(
     timescale_version: str, connections: Connections
 ) -> None:
-    """Writers add, change and take away days, each of its own feed, in months that go into the columnstore meanwhile."""
+    """Writers add, change and take away days, each in its own feed, while the months go into the columnstore."""
     async with connections.sessions.begin() as session:
         await store_items(session, CODES)
     days = [D(2021, 6, 1) + timedelta(days=day) for day in range(120)]
