@@ -163,7 +163,8 @@ async def test_writers_beside_refreshes_and_the_columnstore_lose_nothing(
             try:
                 await into_the_columnstore(connections)
             except DBAPIError as error:
-                if not is_passing(error):
+                # The job met a writer in some chunk; its next run takes that.
+                if "columnstore policy failure" not in str(error) and not is_passing(error):
                     raise
 
     done = asyncio.Event()
