@@ -12,7 +12,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import polars as pl
 import pytest
 from alembic import command
@@ -30,41 +29,10 @@ from db.repositories import forecasts, items, plant, targets
 from db.timeseries import SERIES, partitions, prepare_months
 from settings import Settings
 
-INSTALL = (
-    "no TimescaleDB: install timescaledb-2-postgresql-16 (community licence, not the -oss build), set"
-    " shared_preload_libraries = 'timescaledb', restart, and name the server in FMRP_DATABASE_URL"
-)
 D = date
 # Months apart, on both sides of month and year ends.
 DAYS = [D(2010, 1, 31), D(2010, 2, 1), D(2010, 2, 28), D(2024, 2, 29), D(2024, 12, 31), D(2025, 1, 1), D(2025, 3, 15)]
 QUANTILES = ("mean", "q10", "q25", "q50", "q75", "q90")
-
-
-async def version_of(url: str) -> str | None:
-    """Version of the community-licensed TimescaleDB in this server; None without one.
-
-    It is asked for apart from `detect_timescale`, so that a fault there fails these tests and never skips them.
-    """
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        preloaded = await connection.fetchval("SHOW shared_preload_libraries")
-        available = "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
-        version: str | None = await connection.fetchval(available)
-        if version is None or "timescaledb" not in preloaded:
-            return None
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        return version if await connection.fetchval("SHOW timescaledb.license") == "timescale" else None
-    finally:
-        await connection.close()
-
-
-@pytest.fixture
-def timescale_version(empty_database_url: str) -> str:
-    """The server's TimescaleDB; skips where there is none."""
-    version = asyncio.run(version_of(empty_database_url))
-    if version is None:
-        pytest.skip(INSTALL)
-    return version
 
 
 @pytest.fixture
