@@ -111,14 +111,18 @@ async def prepare(connections: Connections, source: DemandSource) -> None:
 
 
 async def read_with_kills(connections: Connections, source: DemandSource, kills: int, seed: int) -> int:
-    """Add to the source and read it `kills` times, each time with a reader that dies at a random statement and one that
-    does not; returns how many did die. AssertionError: what is stored differs from what the source holds.
+    """Add to the source and read it, each time with a reader that is to die at a random statement and one that is not,
+    until `kills` have died; returns how often it was read.
+
+    AssertionError: what is stored differs from what the source holds.
     """
     chance = random.Random(seed)
     await prepare(connections, source)
-    died, statements, number = 0, 30, 0
+    died, rounds, statements, number = 0, 0, 30, 0
     with mortal_reader(connections) as reader:
-        for _ in range(kills):
+        while died < kills:
+            rounds += 1
+            assert rounds <= 4 * kills, f"only {died} of {rounds} readers died"
             for _ in range(chance.randint(1, 3)):
                 source.put(number, rows_of(number))
                 number += 1
@@ -130,7 +134,7 @@ async def read_with_kills(connections: Connections, source: DemandSource, kills:
             assert answer.get("end") == "done", answer
             statements = max(answer["statements"], 10)
             await _same_as_source(connections, number)
-    return died
+    return rounds
 
 
 async def _dies(connections: Connections, reader: MortalReader, job_id: uuid.UUID, die_at: int) -> bool:
