@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import structlog
 
+from actors.ending import end
 from actors.kinds import KINDS
 from actors.owner import Outcome
 from actors.run import Attempt
@@ -159,9 +160,7 @@ class Attempts:
                     if held.place not in pings:
                         pings[held.place] = asyncio.create_task(self._watch_owner(held.place, held.owner))
         finally:
-            for ping in pings.values():
-                ping.cancel()
-            await asyncio.gather(*pings.values(), return_exceptions=True)
+            await end(*pings.values())
 
     async def _watch_owner(self, place: str, owner: OwnerPort) -> None:
         """A blocked event loop answers nobody: its attempts would seem to run for ever. Ends when none are in hand."""

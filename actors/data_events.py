@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable
 
 from actors.data_changes import DataChange
+from actors.ending import end
 from actors.events import DataChanged, EventStream
 
 INTERVAL_S = 1.0
@@ -34,9 +35,7 @@ class DataChanges:
 
     async def close(self) -> None:
         """End the intervals and send what waits."""
-        for task in (tasks := list(self._sending.values())):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._sending.values())
         waiting, self._waiting = list(self._waiting.values()), {}
         await self._stream.publish_all(DataChanged(data=change) for change in waiting)
 

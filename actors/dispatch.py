@@ -16,6 +16,7 @@ import structlog
 
 from actors import metrics, schedules
 from actors.attempts import Attempts, Owners
+from actors.ending import end
 from actors.kinds import KINDS
 from actors.liveness import Membership, every
 from actors.owner import Connections
@@ -90,9 +91,7 @@ class Dispatcher:
             await self._drain()
         finally:
             self.state = "stopped"
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     async def stop(self) -> None:
         """Take no more jobs; what is in hand may end within the patience of the settings and is handed back then."""

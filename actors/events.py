@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from actors import metrics
 from actors.backlog import Backlog
 from actors.data_changes import DataChange
+from actors.ending import end
 from db.models.job import Job
 
 STREAM = "fmrp:events"
@@ -267,8 +268,7 @@ class EventStream:
     async def close(self) -> None:
         """Try once more to send what waits, and end the task that does so. The Redis client stays open."""
         if self._flushing is not None:
-            self._flushing.cancel()
-            await asyncio.gather(self._flushing, return_exceptions=True)
+            await end(self._flushing)
         if self._backlog:
             try:
                 await self._flush_chunk()

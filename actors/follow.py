@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from redis.exceptions import RedisError
 
+from actors.ending import end
 from actors.events import JobChanged, JobEvent, JobProgressed
 from actors.owner import Connections
 from db.models.job import FINAL_STATES, Job
@@ -30,8 +31,7 @@ async def follow_job(connections: Connections, job_id: uuid.UUID, on_event: Call
                 return job
             await asyncio.sleep(ROW_INTERVAL_S)
     finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
+        await end(listener)
 
 
 async def _listen(connections: Connections, job_id: str, on_event: Callable[[JobEvent], None]) -> None:

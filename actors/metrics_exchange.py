@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from actors.ending import end
 from actors.identity import IDENTITY
 from actors.metrics import REGISTRY
 
@@ -141,10 +142,7 @@ class MetricsReporter:
         task, self._task = self._task, None
         if task is None:
             return
-        # Asked again until it ends: in Python 3.11 an arriving answer can swallow a cancellation.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.2)
+        await end(task)
         with contextlib.suppress(RedisError, OSError):
             await forget(self._redis)
 

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors import flow
+from actors.ending import end
 from actors.events import JobEvent, progress_event
 from actors.redact import redact_known
 from actors.row_rate import RowRate
@@ -120,10 +121,7 @@ class JobRun:
             yield
         finally:
             timer.cancel()
-            self._is_ending = True  # a driver that is just at work may lose the cancellation: then it ends by itself
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
             await self._store_lines()
 
     async def _send_reports(self) -> None:

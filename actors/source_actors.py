@@ -16,6 +16,7 @@ import structlog
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
 from actors.attempts import OwnerPort
+from actors.ending import end
 from actors.idleness import Idleness, to_end
 from actors.kinds import SOURCE
 from actors.owner import Outcome
@@ -65,6 +66,7 @@ class SourceActor(OwnerActor):
         """End, unless there is something to do. The caller sees the actor's death, or False."""
         if not self._idleness.leave(time.monotonic(), busy=bool(self._owner.in_hand)):
             return False
+        await end(self._watching)
         await self._reporter.stop()
         await self._owner.connections.close()
         ray.actor.exit_actor()

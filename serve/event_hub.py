@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import structlog
 from redis.exceptions import RedisError
 
+from actors.ending import end
 from actors.events import Draining, Entry, EventStream, JobRow, id_key
 from actors.metrics import cache_asked, event_arrived
 from serve.event_queue import LENGTH_AFTER_CUT, Item, Subscription, Told, item_of, put
@@ -66,14 +67,12 @@ class EventHub:
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
-        """End the reader and send the clients on. Asked again until it ends: in Python 3.11 an arriving answer can
-        swallow a cancellation."""
+        """End the reader and send the clients on."""
         if self._unreadable_timer is not None:
             self._unreadable_timer.cancel()
         self._drain(spread_s=0.0)
-        while self.is_alive and self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=0.2)
+        if self._task is not None:
+            await end(self._task)
 
     @property
     def is_alive(self) -> bool:

@@ -13,6 +13,7 @@ import structlog
 from litestar.exceptions import WebSocketDisconnect
 from sqlalchemy.exc import SQLAlchemyError
 
+from actors.ending import end
 from db.engine import SessionFactory
 from serve.event_options import WrongOption
 from serve.event_queue import Subscription
@@ -50,10 +51,8 @@ async def serve_client(
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
-    for error in ends:
+        await end(*tasks)
+    for error in (None if task.cancelled() else task.exception() for task in tasks):
         if isinstance(error, Exception) and not isinstance(error, (Blocked, WebSocketDisconnect, WrongOption)):
             log.warning("client ended early", reason=repr(error))
     if gone in done:
