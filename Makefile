@@ -16,12 +16,12 @@ demo: $(VENV)/runtime ## Run one whole day of a made-up factory on a throw-away 
 up: $(VENV)/runtime ## Start the stack and serve until Ctrl-C (DEMO_DATA=no leaves the inbox empty)
 	@exec $(BIN)/fmrp up $(if $(filter no,$(DEMO_DATA)),--no-demo-data,--demo-data)
 
-test: $(VENV)/development ## Run all tests: those without a running stack two at a time, then those that share one (ARGS: only these)
+test: $(VENV)/development ## Run all tests: those without a running stack two at a time, then those with one, on two stacks at once (ARGS: only these)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/e2e --ignore tests/faults
-	@$(BIN)/python -m pytest tests/e2e tests/faults
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope tests/e2e tests/faults
 endif
 
 test-faults: $(VENV)/development ## Run all fault tests, with five minutes of kills (FMRP_CHAOS_SECONDS); `make test` has a short form

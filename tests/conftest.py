@@ -21,6 +21,7 @@ import redis as redis_client
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from stacks import running_stack
+from xdist.scheduler import LoadScopeScheduling
 
 from actors.owner import Connections
 from cluster.local.postgres import EmbeddedPostgres
@@ -154,6 +155,18 @@ async def connections(settings: Settings) -> AsyncIterator[Connections]:
     opened = Connections(settings, "test")
     yield opened
     await opened.close()
+
+
+class ByFolder(LoadScopeScheduling):
+    """Side by side, tests of one folder share a stack and come in their order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0].rpartition("/")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder | None:
+    """Of `--dist loadscope` (the Makefile's way with stacks) the scope is the folder."""
+    return ByFolder(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")

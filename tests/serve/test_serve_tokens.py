@@ -13,7 +13,7 @@ from litestar import Litestar
 from serve_world import API, PASSWORD, add_user, assert_problem, bearer
 from sqlalchemy import text
 
-from actors.kinds import MAINTENANCE
+from actors import jobs
 from actors.maintenance import MaintenanceWork
 from actors.owner import Connections
 from actors.run import Attempt, JobRun
@@ -202,7 +202,11 @@ async def test_maintenance_deletes_what_is_over(
         past = "now() - interval '1 second'"
         await session.execute(text(f"UPDATE token_family SET expires_at = {past} WHERE id = '{family}'"))
         await session.execute(text(f"UPDATE refresh_token SET expires_at = {past} WHERE used_at IS NOT NULL"))
-    attempt = Attempt(job_id=str(uuid.uuid4()), number=1, kind=MAINTENANCE, parameters={})
+    async with connections.sessions.begin() as session:
+        job, _ = await jobs.start(session, "tidy", {}, requested_by="test", max_attempts=1)
+        job.state, job.attempts = "running", 1
+        job_id = str(job.id)
+    attempt = Attempt(job_id=job_id, number=1, kind="tidy", parameters={})
     await MaintenanceWork(connections).perform(JobRun(attempt, connections))
     assert len(await rows(app, "SELECT 1 FROM token_family")) == 1
     assert len(await rows(app, "SELECT 1 FROM refresh_token")) == 1
