@@ -239,8 +239,10 @@ def test_two_hundred_hostile_files_are_refused_or_accounted_for_row_by_row_in_ti
     assert ends.keys() == {"refused", "read"}
     assert ends.total() >= 250
     assert min(ends["refused"], ends["read"]) > 60
-    # Of all children that have ended by now: earlier tests may have had larger ones.
-    assert largest_child() == before or largest_child() < limits.max_memory + 400 * MIB
+    # Of all children that have ended by now: earlier tests may have had larger ones, and Linux counts to a child what
+    # its parent held when it was begun.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert largest_child() <= max(before, ours, limits.max_memory + 400 * MIB)
 
 
 def test_the_same_rows_come_out_of_every_format() -> None:
