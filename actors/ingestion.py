@@ -20,6 +20,7 @@ from actors import failure_alerts, metrics
 from actors.connectors import load_installed, problem_of
 from actors.file_limits import file_limits
 from actors.intake import Intake, Judged
+from actors.job_sources import UnknownSource
 from actors.mappings import Template, UnknownMapping, find_mapping, shipped
 from actors.owner import Connections
 from actors.readings import SourceReading, reading
@@ -40,10 +41,6 @@ GATHERING = 0.2
 JUDGING = 0.8
 
 
-class UnknownSource(ValueError):
-    """No such source, file or connector."""
-
-
 class IngestionWork:
     """Reads sources and files into the database through the pure ingestion room."""
 
@@ -57,7 +54,7 @@ class IngestionWork:
         self._limits = file_limits(settings)
         for name in settings.required_connectors:
             if name not in self._plugins.connectors:
-                raise UnknownSource(f"required connector {name!r} is not available: {self._plugins.failures}")
+                raise UnknownSource(f"required connector {name!r} is not available: {problem_of(self._plugins, name)}")
 
     async def perform(self, run: JobRun) -> None:
         """Parameters: `source` (code), `source_file_id` and `mapping` for one uploaded file, or `rerun_of` (a run)."""

@@ -64,6 +64,7 @@ class Codes:
         self._stored: dict[str, pl.Series] = {}
         self._brought: dict[str, list[pl.Series]] = {}
         self._rows: list[tuple[str, pl.DataFrame]] = []
+        self._conversions: KnownCodes | None = None
 
     async def known(self, mapping: FieldMapping) -> KnownCodes:
         """All that the fields of the mapping's table refer to."""
@@ -77,8 +78,11 @@ class Codes:
         )
         if not needs_conversions(mapping):
             return known
-        async with self._sessions() as session:
-            known = await with_conversions(session, known)
+        if self._conversions is None:
+            async with self._sessions() as session:
+                self._conversions = await with_conversions(session, KnownCodes())
+        stored = self._conversions
+        known = known.beside(item_units=stored.item_units, supplier_items=stored.supplier_items)
         for table, rows in self._rows:
             known = known.after(table, rows)
         return known

@@ -12,7 +12,7 @@ from db.repositories import sources
 
 
 class UnknownSource(ValueError):
-    """No such source, or none that a connector reads."""
+    """No such source or file, or none that a connector here reads."""
 
 
 class SourceOff(ValueError):

@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from serve.example_source_words import SOURCE_WORDS
 from serve.example_words import MORNING, RUN, WORDS
 
+_VOCABULARY = WORDS | SOURCE_WORDS
 _SPAN = re.compile(r"_(from|to|tree)$")
 _REFERENCE = "#/components/schemas/"
 _MISSING = object()
@@ -49,8 +51,8 @@ def _of_field(schema: Mapping[str, Any], owner: str, field: str, schemas: Mappin
         return schema["examples"][0]
     for name in (field, _SPAN.sub("", field)):
         for word in (f"{owner}.{name}", name):
-            for value in (WORDS.get(word, _MISSING), [WORDS.get(word, _MISSING)]):
-                if word in WORDS and _may_be(schema, value, schemas):
+            for value in (_VOCABULARY.get(word, _MISSING), [_VOCABULARY.get(word, _MISSING)]):
+                if word in _VOCABULARY and _may_be(schema, value, schemas):
                     return value
     return _example(schema, field, schemas)
 

@@ -19,7 +19,6 @@ from actors.file_limits import file_limits
 from actors.mappings import checked, find_mapping, known_to, shipped
 from db.repositories import mappings
 from ingestion.errors import IngestionError
-from ingestion.limits import Limits
 from ingestion.mapping import Mapping
 from ingestion.preview import Preview, preview
 from ingestion.suggest import Suggestion, suggest
@@ -73,7 +72,7 @@ async def suggest_mapping(
     async with state.connections.sessions() as session:
         known = await known_to(session)
         taken = {*shipped(), *(each.name for each in await mappings.every(session))}
-    limits = _limits(state)
+    limits = file_limits(state.settings)
     found = await _read(state, data, lambda content: suggest(content, data.name, known, limits, data.target))
     return _suggestion(found, taken)
 
@@ -96,7 +95,7 @@ async def preview_mapping(
     async with state.connections.sessions() as session:
         mapping = await _wanted(session, data)
         known = await known_to(session, mapping)
-    limits = _limits(state)
+    limits = file_limits(state.settings)
     seen = await _read(state, data, lambda content: preview(content, data.name, mapping, known, limits))
     return _preview(seen)
 
@@ -118,10 +117,6 @@ async def _wanted(session: AsyncSession, data: PreviewIn) -> Mapping:
     definition = msgspec.to_builtins(given)
     definition.pop("name", None)
     return checked("unsaved", definition)
-
-
-def _limits(state: State) -> Limits:
-    return file_limits(state.connections.settings)
 
 
 async def _read(state: State, data: FileIn, work: Callable[[bytes], T]) -> T:

@@ -20,7 +20,7 @@ from serve.parameters import IdempotencyKey
 from serve.preconditions import ETAG
 from serve.problems import ERRORS, Conflict
 from serve.routes.jobs import publish
-from serve.routes.sources import Key, answer, connector_of, existing, to_write
+from serve.routes.sources import Key, answer, connector_of, existing, revised, to_write
 from serve.security import ADMIN, OPERATOR, User, act_for
 from serve.source_schemas import (
     DiscoveryOut,
@@ -122,9 +122,7 @@ async def reset_source(
             raise Conflict(f"{source.code} is read just now by job {status.job_id}: cancel that, or wait for its end")
         await act_for(session, request.user)
         source.state = {}
-        source.revision += 1
-        await session.flush()
-        await session.refresh(source)
+        await revised(session, source)
     state.data_changes.tell("sources", [source.code], actor=request.user.email)
     return answer(state, source)
 

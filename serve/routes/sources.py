@@ -152,9 +152,7 @@ async def change_source(
             await act_for(session, request.user)
             _take_over(state.plugins, source, given, state.settings)
             await _check_rules(session, source)
-            source.revision += 1
-            await session.flush()
-            await session.refresh(source)
+            await revised(session, source)
     state.data_changes.tell("sources", [source.code], actor=request.user.email)
     return answer(state, source)
 
@@ -197,9 +195,7 @@ async def restore_source(request: Request[User, Any, Any], state: State, key: Ke
         await act_for(session, request.user)
         await _check_rules(session, source)
         source.deleted_at = None
-        source.revision += 1
-        await session.flush()
-        await session.refresh(source)
+        await revised(session, source)
     state.data_changes.tell("sources", [source.code], actor=request.user.email)
     return answer(state, source)
 
@@ -298,6 +294,13 @@ async def to_write(request: Request[User, Any, Any], session: AsyncSession, key:
         raise Conflict(f"{source.code} is where uploads by hand are kept and cannot be changed")
     require_match(request.headers.get("if-match"), source.revision)
     return source
+
+
+async def revised(session: AsyncSession, source: Source) -> None:
+    """Give a source that was changed its next revision, and read it as it is stored now."""
+    source.revision += 1
+    await session.flush()
+    await session.refresh(source)
 
 
 def answer(
